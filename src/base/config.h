@@ -1,0 +1,80 @@
+/* Configuration: one table of options makes the flags, the environment, the defaults, --help, docs/CONFIGURATION.md and the manual page.
+ * Flag beats environment beats default. A secret has no flag: environment, or NAME_FILE (a file that only its owner may read).
+ * Parsed once at start; read-only afterwards. */
+#pragma once
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/error.h"
+
+/* Which subcommands an option belongs to: bits. */
+enum {
+	CMD_SERVE = 1, CMD_MIGRATE = 2, CMD_CHECK = 4, CMD_VERIFY = 8, CMD_SEND = 16, CMD_TOKEN = 32, CMD_ALL = 63,
+};
+
+enum option_type { OPTION_TEXT, OPTION_BYTES, OPTION_INT, OPTION_SWITCH };
+
+/* field, flag or NULL, environment or NULL, argument's name in help, type, default or NULL, is secret, commands, help */
+#define OPTIONS(X) \
+	X(listen, "--listen", "OUTCOMED_LISTEN", "ADDR:PORT|unix:PATH", OPTION_TEXT, "127.0.0.1:5000", false, CMD_SERVE | CMD_CHECK, \
+	  "Where to listen. A public address needs OUTCOMED_SERVICE_TOKEN or OUTCOMED_TENANT_SECRET.") \
+	X(database, "--database", "DATABASE_URL", "URL", OPTION_TEXT, "sqlite:outcomed.db", false, CMD_SERVE | CMD_MIGRATE | CMD_CHECK, \
+	  "sqlite:PATH or postgresql://…; a password is better in the environment than on the command line.") \
+	X(webhook_secret, NULL, "LIVEKIT_WEBHOOK_SECRET", "SECRET", OPTION_TEXT, NULL, true, CMD_ALL, \
+	  "The secret that signs webhooks; any API key's name (iss) is taken that it verifies.") \
+	X(api_key, NULL, "LIVEKIT_API_KEY", "KEY", OPTION_TEXT, NULL, false, CMD_ALL, "API key of the pair that signs webhooks.") \
+	X(api_secret, NULL, "LIVEKIT_API_SECRET", "SECRET", OPTION_TEXT, NULL, true, CMD_ALL, "API secret of the pair that signs webhooks.") \
+	X(keys, NULL, "LIVEKIT_KEYS", "KEY: SECRET …", OPTION_TEXT, NULL, true, CMD_ALL, \
+	  "Several pairs for rotation, `key: secret`, separated by newlines or commas.") \
+	X(service_token, NULL, "OUTCOMED_SERVICE_TOKEN", "TOKEN", OPTION_TEXT, NULL, true, CMD_SERVE | CMD_CHECK, \
+	  "Bearer token of your backend: reads any tenant, which it names by user_id.") \
+	X(tenant_secret, NULL, "OUTCOMED_TENANT_SECRET", "SECRET", OPTION_TEXT, NULL, true, CMD_SERVE | CMD_CHECK | CMD_TOKEN, \
+	  "HS256 key of tenant JWTs (sub is the tenant, exp required); at least 32 bytes.") \
+	X(default_user, "--default-user", "OUTCOMED_DEFAULT_USER", "ID", OPTION_TEXT, NULL, false, CMD_SERVE | CMD_CHECK, \
+	  "Tenant of calls that nothing else assigns, once they have ended.") \
+	X(tenant_keys, "--tenant-keys", "OUTCOMED_TENANT_KEYS", "NAMES", OPTION_TEXT, "user_id,userId,tenant", false, CMD_SERVE | CMD_CHECK, \
+	  "Names looked for in room metadata and in attributes of SIP and AGENT participants, first found wins.") \
+	X(routes, "--routes", "OUTCOMED_ROUTES", "FILE", OPTION_TEXT, NULL, false, CMD_SERVE | CMD_CHECK, \
+	  "JSON file: trunk id, trunk number, room-name prefix or API key to tenant.") \
+	X(max_body, "--max-body", "OUTCOMED_MAX_BODY", "BYTES", OPTION_BYTES, "8MiB", false, CMD_SERVE, "Largest request body.") \
+	X(max_connections, "--max-connections", "OUTCOMED_MAX_CONNECTIONS", "N", OPTION_INT, "1000", false, CMD_SERVE, "Connections in all.") \
+	X(max_connections_per_address, "--max-connections-per-address", "OUTCOMED_MAX_CONNECTIONS_PER_ADDRESS", "N", OPTION_INT, "500", false, \
+	  CMD_SERVE, "Connections of one address.") \
+	X(request_timeout, "--request-timeout", "OUTCOMED_REQUEST_TIMEOUT", "SECONDS", OPTION_INT, "10", false, CMD_SERVE, \
+	  "Total time for one request, from its first byte to its answer.") \
+	X(idle_timeout, "--idle-timeout", "OUTCOMED_IDLE_TIMEOUT", "SECONDS", OPTION_INT, "120", false, CMD_SERVE, \
+	  "Idle time of a connection between requests; LiveKit keeps them for 90 s.") \
+	X(accept_hmac, NULL, "OUTCOMED_ACCEPT_HMAC", "0|1", OPTION_SWITCH, "0", false, CMD_SERVE | CMD_VERIFY | CMD_CHECK, \
+	  "Take the older module's X-LiveKit-Signature (hex HMAC-SHA256 of the body) as a second form.") \
+	X(migrate, "--migrate", "OUTCOMED_MIGRATE", NULL, OPTION_SWITCH, "0", false, CMD_SERVE, "Upgrade a PostgreSQL schema at start (a SQLite file always is).") \
+	X(log_level, "--log-level", "OUTCOMED_LOG_LEVEL", "debug|info|warn|error", OPTION_TEXT, "info", false, CMD_ALL, "Least level that is logged.")
+
+struct config {
+#define X(field, flag, env, arg, type, def, secret, cmds, help) struct slice field;
+	OPTIONS(X)
+#undef X
+	/* parsed from the texts above; 0 or false where not set */
+	int64_t max_body_bytes, max_connections_n, max_connections_per_address_n, request_timeout_s, idle_timeout_s;
+	bool accept_hmac_on, migrate_on;
+	struct arena *arena;
+};
+
+struct option_info {
+	const char *field, *flag, *env, *arg, *def, *help;
+	enum option_type type;
+	bool secret;
+	unsigned commands;
+};
+const struct option_info *config_options(size_t *ret_count);
+
+/* argv after the subcommand's name. Words that are no flags go to *ret_rest (pointers into argv). `--help` gives OC_NOT_FOUND with an empty message: print
+ * the help. Flags listed in `extra` (of the subcommand, see cmd/) are left in *ret_rest with their values. OC_CONFIG puts one line that
+ * says what to do into *ret_message. */
+struct extra_flag {
+	const char *flag, *arg, *help; /* arg NULL = a switch */
+};
+OC_NODISCARD int config_load(unsigned command, int argc, char **argv, const struct extra_flag *extra, size_t extra_count, struct arena *a,
+	struct config **ret, char ***ret_rest, int *ret_rest_count, struct slice *ret_message);
+
+void config_write_help(unsigned command, const struct extra_flag *extra, size_t extra_count, struct buf *out);
+void config_write_docs(struct buf *out); /* docs/CONFIGURATION.md's table */

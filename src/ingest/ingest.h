@@ -1,0 +1,61 @@
+/* From verified, decoded events to a durable verdict: a bounded queue and one writer.
+ *
+ * Group commit without a timer: the writer takes whatever has gathered while it committed the last batch, makes one
+ * transaction of it, and only then calls each item's `done`. That call is the only way to a 200.
+ * Threads: ingest_submit from any thread; `done` runs on the writer's thread and must not block. */
+#pragma once
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "base/metrics.h"
+#include "core/tenant.h"
+#include "store/store.h"
+#include "wire/decode.h"
+
+enum ingest_result {
+	INGEST_PROCESSED,  /* journaled and folded, durable */
+	INGEST_DUPLICATE,  /* the journal has it already, durable */
+	INGEST_IGNORED,    /* journaled; says nothing about a call's outcome */
+	INGEST_QUARANTINED,/* journaled, kept aside */
+	INGEST_FAILED,     /* not durable: answer 503 */
+};
+
+/* One event on its way. The submitter owns it and its arena until `done` is called, which hands it back. */
+struct ingest_item {
+	const struct decoded *decoded;
+	struct slice body;             /* as received */
+	unsigned char body_hash[32];
+	struct slice source;           /* as in struct journal_row */
+	int64_t received_ms;
+	void (*done)(struct ingest_item *item);
+	void *context;
+	/* out, before done */
+	enum ingest_result result;
+	int error;                     /* enum oc_error when FAILED */
+	const char *message;           /* a literal for the reply */
+	struct ingest_item *next;      /* the queue's */
+};
+
+struct ingest_options {
+	struct store_options store;
+	size_t queue_limit;            /* items; 0 = 4096 */
+	size_t queue_limit_bytes;      /* of bodies; 0 = 64 MiB */
+	size_t batch_limit;            /* events of one transaction; 0 = 256 */
+	int64_t sweep_interval_ms;     /* 0 = 1000 */
+	struct slice default_user;     /* none = not set */
+	const struct routes *routes;   /* may be NULL; lives longer than the ingest */
+	struct decode_options decode;  /* for events that waited in the journal */
+};
+
+struct ingest;
+
+/* Starts the writer's thread. With `store` OC_DOWN at start it still starts and keeps trying. */
+OC_NODISCARD int ingest_start(const struct ingest_options *o, struct metrics *m, struct ingest **ret);
+
+/* 0: `done` will be called exactly once. OC_FULL: the queue is full, `done` will not be called; answer 503. */
+OC_NODISCARD int ingest_submit(struct ingest *in, struct ingest_item *item);
+
+bool ingest_is_up(struct ingest *in);       /* the store took the last batch, or answered the last probe */
+bool ingest_wait_idle(struct ingest *in, int64_t timeout_ms); /* for tests and the graceful stop */
+/* Finishes what was accepted, calls every `done`, ends the thread, frees. Nothing may submit meanwhile. */
+void ingest_stop(struct ingest *in);

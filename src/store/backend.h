@@ -1,0 +1,53 @@
+/* What a store behind store.h has to provide. Private to src/store. */
+#pragma once
+
+#include "store/migrate.h"
+#include "store/store.h"
+
+struct store_ops {
+	int (*open)(const struct store_options *o, struct arena *message_arena, struct store **ret, struct slice *ret_message);
+	void (*close)(struct store *s);
+	const char *(*last_error)(const struct store *s);
+	int (*batch_load)(struct store *s, const struct store_touch *touch, struct arena *a, struct store_loaded *ret);
+	int (*batch_commit)(struct store *s, const struct store_changes *c, struct arena *a);
+	void (*batch_abort)(struct store *s);
+	int (*due)(struct store *s, int64_t now_ms, size_t limit, struct arena *a, struct slice **ret_sids, size_t *ret_count);
+	int (*count)(struct store *s, struct store_counts *ret);
+
+	int (*reader_open)(const struct store_options *o, struct arena *message_arena, struct store_reader **ret, struct slice *ret_message);
+	void (*reader_close)(struct store_reader *r);
+	const char *(*reader_last_error)(const struct store_reader *r);
+	int (*read_outcomes)(struct store_reader *r, struct outcome_query *queries, size_t n, struct arena *a);
+	int (*read_list)(struct store_reader *r, const struct list_filter *f, struct arena *a, struct call_view **ret, size_t *ret_count, bool *ret_more);
+	int (*reader_ping)(struct store_reader *r);
+
+	int (*migrate_status)(const struct store_options *o, struct arena *a, struct migrate_status *ret, struct slice *ret_message);
+	int (*migrate_upgrade)(const struct store_options *o, int to_version, migrate_say_fn say, void *context, struct arena *a, struct slice *ret_message);
+	int (*migrate_downgrade)(const struct store_options *o, migrate_say_fn say, void *context, struct arena *a, struct slice *ret_message);
+};
+
+extern const struct store_ops sqlite_store_ops;
+extern const struct store_ops postgres_store_ops;
+
+/* Each backend's struct store and struct store_reader begin with these. */
+struct store {
+	const struct store_ops *ops;
+};
+struct store_reader {
+	const struct store_ops *ops;
+};
+
+/* An embedded migration (generated at build from sql/DIALECT/NNNN_name.{up,down}.sql). */
+struct migration {
+	int version;
+	const char *name, *up, *down;
+	const char *sha256; /* hex, of `up` */
+};
+extern const struct migration sqlite_migrations[], postgres_migrations[];
+extern const size_t sqlite_migration_count, postgres_migration_count;
+
+/* call_logs.id of a row that we insert: a UUID (RFC 9562, version 8) from the SHA-256 of the room SID. `ret` is 37 bytes. */
+void call_log_id_from_sid(struct slice room_sid, char *ret);
+
+/* The object under metadata's key "outcomed": reason, confidence, fault, rule, rules, answeredAt… of a verdict. */
+void call_log_metadata(const struct verdict *v, struct buf *out);

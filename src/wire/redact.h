@@ -1,0 +1,11 @@
+/* Removes secrets from a body that is valid JSON, byte for byte the same elsewhere: the members turnPassword (and
+ * turn_password) wherever they are, and inside egressInfo and ingressInfo the credentials of storage and streams
+ * (secret, accessKey, sessionToken, password, credentials, accountKey, token, signingKey, streamKey, in both spellings), except where
+ * the value is LiveKit's own placeholder like "{secret}". */
+#pragma once
+
+#include "base/arena.h"
+#include "base/error.h"
+
+/* *ret points to `json` itself when nothing had to go. OC_INVALID: not JSON. */
+OC_NODISCARD int redact_secrets(struct slice json, struct arena *a, struct slice *ret);
