@@ -1,0 +1,23 @@
+#!/bin/sh
+# What `make test` runs: packages, a Python of its own, a build with sanitizers, then pytest with the arguments given.
+# Afterwards `.venv/bin/pytest -v -m unit` and the like work by themselves: they bring up what they need.
+set -eu
+cd "$(dirname "$0")/.."
+
+scripts/install-packages.sh test
+
+python=${PYTHON:-/usr/bin/python3}
+wanted=$(sha256sum tests/requirements.txt | cut -d' ' -f1)
+if [ "$(cat .venv/requirements.sha256 2>/dev/null || true)" != "$wanted" ]; then
+	"$python" -m venv --clear .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	printf '%s\n' "$wanted" > .venv/requirements.sha256
+fi
+
+if [ ! -f build-test/build.ninja ]; then
+	meson setup build-test -Dtests=true -Dbuildtype=debug -Doptimization=1 -Dwerror=true \
+		-Db_sanitize=address,undefined -Db_lundef=false -Dc_args='-fno-sanitize-recover=all -fno-omit-frame-pointer'
+fi
+ninja -C build-test
+
+exec .venv/bin/python -m pytest "$@"
