@@ -51,3 +51,14 @@ void call_log_id_from_sid(struct slice room_sid, char *ret);
 
 /* The object under metadata's key "outcomed": reason, confidence, fault, rule, rules, answeredAt… of a verdict. */
 void call_log_metadata(const struct verdict *v, struct buf *out);
+
+/* ---- in store.c, for the backends ---- */
+
+/* The backend of a URL. OC_CONFIG with what to do in *ret_message (may be NULL). */
+OC_NODISCARD int store_ops_for_url(struct slice url, struct arena *a, const struct store_ops **ret, struct slice *ret_message);
+
+/* Puts the formatted text into *ret_message (either may be NULL: then nothing happens) and returns `error`. */
+int store_fail(int error, struct arena *a, struct slice *ret_message, const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* store_loaded_find over an array sorted by room SID. */
+struct call_row *call_rows_find(struct call_row *calls, size_t count, struct slice room_sid);
