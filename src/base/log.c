@@ -1,5 +1,6 @@
 #include "base/log.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <unistd.h>
 
@@ -7,7 +8,10 @@
 #include "base/clock.h"
 #include "base/jsonw.h"
 
+#define BATCH_BYTES 65536 /* gathered lines are written when there are this many */
+
 static _Atomic int least_level = LOG_LEVEL_INFO;
+static _Thread_local struct buf *batch;
 
 void log_set_level(enum log_level least) { atomic_store(&least_level, (int)least); }
 
@@ -45,33 +49,76 @@ static void put_phone(struct buf *b, struct slice s)
 	}
 }
 
-void log_write(enum log_level level, const char *msg, const struct log_field *fields, size_t n)
+static void put_line(struct buf *b, enum log_level level, const char *msg, const struct log_field *fields, size_t n)
 {
-	if ((int)level < atomic_load_explicit(&least_level, memory_order_relaxed))
-		return;
-	_cleanup_buf_ struct buf b = BUF_INIT;
-	buf_puts(&b, "ts=");
-	buf_put_rfc3339_ms(&b, clock_wall_ms());
-	buf_puts(&b, " level=");
-	buf_puts(&b, level_name(level));
-	buf_puts(&b, " msg=");
-	put_value(&b, slice_cstr(msg));
+	buf_puts(b, "ts=");
+	buf_put_rfc3339_ms(b, clock_wall_ms());
+	buf_puts(b, " level=");
+	buf_puts(b, level_name(level));
+	buf_puts(b, " msg=");
+	put_value(b, slice_cstr(msg));
 	for (size_t i = 0; i < n; i++) {
 		const struct log_field *f = &fields[i];
 		if (!f->key || (f->kind != LOG_FIELD_INT && slice_is_none(f->s)))
 			continue;
-		buf_putc(&b, ' ');
-		buf_puts(&b, f->key);
-		buf_putc(&b, '=');
+		buf_putc(b, ' ');
+		buf_puts(b, f->key);
+		buf_putc(b, '=');
 		switch (f->kind) {
-		case LOG_FIELD_SLICE: put_value(&b, f->s); break;
-		case LOG_FIELD_INT: buf_put_int(&b, f->i); break;
-		case LOG_FIELD_PHONE: put_phone(&b, f->s); break;
+		case LOG_FIELD_SLICE: put_value(b, f->s); break;
+		case LOG_FIELD_INT: buf_put_int(b, f->i); break;
+		case LOG_FIELD_PHONE: put_phone(b, f->s); break;
 		}
 	}
-	buf_putc(&b, '\n');
-	if (!buf_failed(&b)) {
-		ssize_t written = write(STDERR_FILENO, b.p, b.n);
-		(void)written; /* nobody to tell */
+	buf_putc(b, '\n');
+}
+
+static void write_out(struct slice s)
+{
+	while (s.n) {
+		ssize_t n = write(STDERR_FILENO, s.p, s.n);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return; /* nobody to tell */
+		s = slice_of(s.p + n, s.n - (size_t)n);
 	}
+}
+
+void log_write(enum log_level level, const char *msg, const struct log_field *fields, size_t n)
+{
+	if ((int)level < atomic_load_explicit(&least_level, memory_order_relaxed))
+		return;
+	if (batch) {
+		size_t before = batch->n;
+		put_line(batch, level, msg, fields, n);
+		if (buf_failed(batch)) { /* out of memory: this line is lost, those before it are not */
+			batch->n = before;
+			batch->failed = false;
+		}
+		if (batch->n >= BATCH_BYTES) {
+			write_out(buf_slice(batch));
+			buf_clear(batch);
+		}
+		return;
+	}
+	_cleanup_buf_ struct buf b = BUF_INIT;
+	put_line(&b, level, msg, fields, n);
+	if (!buf_failed(&b))
+		write_out(buf_slice(&b));
+}
+
+void log_begin_batch(struct buf *into)
+{
+	buf_clear(into);
+	batch = into;
+}
+
+void log_end_batch(void)
+{
+	if (!batch)
+		return;
+	write_out(buf_slice(batch));
+	buf_clear(batch);
+	batch = NULL;
 }

@@ -3,7 +3,7 @@
  * number never goes in: phone numbers only by LOG_PHONE, which keeps the last two digits. */
 #pragma once
 
-#include "base/slice.h"
+#include "base/buf.h"
 
 enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR };
 
@@ -23,6 +23,11 @@ struct log_field {
 
 void log_set_level(enum log_level least);
 void log_write(enum log_level level, const char *msg, const struct log_field *fields, size_t n);
+
+/* Between these the calling thread's lines gather in `into` and go out as one write(2), earlier when they are many. The writer
+ * uses it: a line an event, a write a batch. Not nested; `into` stays the caller's. */
+void log_begin_batch(struct buf *into);
+void log_end_batch(void);
 
 /* log_info("call_completed", LOG_S("event_id", id), LOG_I("ms", 3)); a field whose slice is none is left out. */
 #define LOG_FIELDS_(...) (const struct log_field[]){ __VA_ARGS__ }, \
