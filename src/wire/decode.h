@@ -26,7 +26,8 @@ struct decode_options {
 	X("wrong_type", DECODE_WRONG_TYPE, "a field has the wrong type") \
 	X("out_of_range", DECODE_RANGE, "a number is out of range") \
 	X("too_long", DECODE_TOO_LONG, "a field is too long") \
-	X("too_deep", DECODE_TOO_DEEP, "the body is nested too deeply")
+	X("too_deep", DECODE_TOO_DEEP, "the body is nested too deeply") \
+	X("too_many", DECODE_TOO_MANY, "the body has too many values")
 enum decode_cause {
 #define X(name, e, text) e,
 	DECODE_CAUSES(X)
@@ -43,7 +44,7 @@ struct decoded {
 	struct slice payload;
 };
 
-/* event.id is always set: LiveKit's, or "sha256:" and the body's hash in hex. Slices point into `a` or `body`. OC_NOMEM only. */
+/* event.id is always set: LiveKit's, or "sha256:" and the body's hash in hex. So is event.type_name: as received, or "unknown". Slices point into `a` or `body`. OC_NOMEM only. */
 OC_NODISCARD int decode_event(struct slice body, const struct decode_options *options, struct arena *a, struct decoded *ret);
 
 /* createdAt etc. of a payload that the journal kept: the same as decode_event for a payload that is ok. */

@@ -28,7 +28,7 @@ bool jwt_mac_matches(const struct jwt *t, struct slice secret); /* constant time
 OC_NODISCARD int jwt_sign(struct slice payload_json, struct slice secret, struct arena *a, struct slice *ret_token);
 
 /* Parts that others need too. */
-void hash_sha256(struct slice data, unsigned char ret[32]);
+bool hash_sha256(struct slice data, unsigned char ret[32]); /* false (and zeros) only when OpenSSL has no memory */
 bool hash_hmac_sha256(struct slice key, struct slice data, unsigned char ret[32]);
 bool equal_constant_time(const void *x, const void *y, size_t n);
 OC_NODISCARD int base64_encode(struct slice data, bool url, struct arena *a, struct slice *ret); /* url: no padding */

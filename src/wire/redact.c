@@ -1,0 +1,162 @@
+/* Removes secrets from a body before anything is kept or logged. Works on the nodes that wire/json.c found: the members to go become cuts in
+ * the text, and what lies between the cuts is copied as it is. Invariant: the cuts are in order and apart, and a cut takes one comma with
+ * it unless the object is empty afterwards, so that JSON stays JSON. Any thread; no state. */
+#include "wire/redact.h"
+
+struct cut {
+	uint32_t start, end;
+};
+
+struct cuts {
+	struct cut *items;
+	size_t count, capacity;
+	struct arena *arena;
+};
+
+static bool put_cut(struct cuts *c, uint32_t start, uint32_t end)
+{
+	if (c->count == c->capacity) {
+		size_t capacity = c->capacity ? c->capacity * 2 : 8;
+		struct cut *items = ARENA_ARRAY(c->arena, struct cut, capacity);
+		if (!items)
+			return false;
+		if (c->count)
+			memcpy(items, c->items, c->count * sizeof *items);
+		c->items = items;
+		c->capacity = capacity;
+	}
+	c->items[c->count++] = (struct cut){ start, end };
+	return true;
+}
+
+#define SECRET_EVERYWHERE(X) X("turnPassword") X("turn_password")
+#define SECRET_IN_INFO(X) \
+	X("secret") X("accessKey") X("access_key") X("sessionToken") X("session_token") X("password") X("credentials") X("accountKey") \
+	X("account_key") X("token") X("signingKey") X("signing_key") X("streamKey") X("stream_key")
+#define AS_SLICE(name) { "" name, sizeof(name) - 1 },
+
+static const struct slice secret_everywhere[] = { SECRET_EVERYWHERE(AS_SLICE) };
+static const struct slice secret_in_info[] = { SECRET_IN_INFO(AS_SLICE) };
+static const struct slice info_names[] = { AS_SLICE("egressInfo") AS_SLICE("egress_info") AS_SLICE("ingressInfo") AS_SLICE("ingress_info") };
+
+#define COUNT(array) (sizeof(array) / sizeof(array)[0])
+
+static bool key_is_one_of(const struct json *j, uint32_t key, const struct slice *names, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (json_text_is(j, key, names[i]))
+			return true;
+	return false;
+}
+
+/* "{access_key}": LiveKit was there before us. */
+static bool is_placeholder(const struct json *j, uint32_t value)
+{
+	if (json_type_of(j, value) != JSON_STRING)
+		return false;
+	struct slice s = json_raw(j, value);
+	if (s.n < 3 || s.p[0] != '{' || s.p[s.n - 1] != '}')
+		return false;
+	for (size_t i = 1; i + 1 < s.n; i++)
+		if (s.p[i] != '_' && (s.p[i] < 'a' || s.p[i] > 'z'))
+			return false;
+	return true;
+}
+
+static bool is_secret(const struct json *j, uint32_t key, bool in_info)
+{
+	if (key_is_one_of(j, key, secret_everywhere, COUNT(secret_everywhere)))
+		return true;
+	return in_info && key_is_one_of(j, key, secret_in_info, COUNT(secret_in_info)) && !is_placeholder(j, key + 1);
+}
+
+static uint32_t start_in_text(const struct json *j, uint32_t node)
+{
+	return j->nodes[node].start - (json_type_of(j, node) == JSON_STRING);
+}
+
+static uint32_t end_in_text(const struct json *j, uint32_t node)
+{
+	return j->nodes[node].end + (json_type_of(j, node) == JSON_STRING);
+}
+
+static bool cut_container(const struct json *j, uint32_t node, bool in_info, struct cuts *c);
+
+static bool cut_array(const struct json *j, uint32_t array, bool in_info, struct cuts *c)
+{
+	for (uint32_t value = json_first(j, array); value < json_end(j, array); value = json_after(j, value))
+		if (!cut_container(j, value, in_info, c))
+			return false;
+	return true;
+}
+
+/* A run of members that go is cut up to the key behind it, or at the end of the object from the value before it. */
+static bool cut_object(const struct json *j, uint32_t object, bool in_info, struct cuts *c)
+{
+	uint32_t run = 0, run_end = 0, kept_end = 0; /* the run's first key; ends in the text of the run and of the member before it */
+	for (uint32_t key = json_first(j, object); key < json_end(j, object); key = json_after(j, key + 1)) {
+		if (is_secret(j, key, in_info)) {
+			run = run ? run : key;
+			run_end = end_in_text(j, key + 1);
+			continue;
+		}
+		if (run && !put_cut(c, start_in_text(j, run), start_in_text(j, key)))
+			return false;
+		run = 0;
+		bool info = in_info || (object == 0 && key_is_one_of(j, key, info_names, COUNT(info_names)));
+		if (!cut_container(j, key + 1, info, c))
+			return false;
+		kept_end = end_in_text(j, key + 1);
+	}
+	return !run || put_cut(c, kept_end ? kept_end : start_in_text(j, run), run_end);
+}
+
+/* Recursion is bounded by JSON_MAX_DEPTH. */
+static bool cut_container(const struct json *j, uint32_t node, bool in_info, struct cuts *c)
+{
+	switch (json_type_of(j, node)) {
+	case JSON_OBJECT:
+		return cut_object(j, node, in_info, c);
+	case JSON_ARRAY:
+		return cut_array(j, node, in_info, c);
+	case JSON_STRING:
+	case JSON_NUMBER:
+	case JSON_TRUE:
+	case JSON_FALSE:
+	case JSON_NULL:
+		return true;
+	}
+	return true;
+}
+
+int redact_document(const struct json *j, struct arena *a, struct slice *ret)
+{
+	if (j->fault != JSON_OK)
+		return OC_INVALID;
+	struct cuts c = { .arena = a };
+	if (!cut_container(j, 0, false, &c))
+		return OC_NOMEM;
+	if (c.count == 0) {
+		*ret = j->text;
+		return 0;
+	}
+	char *out = arena_alloc(a, j->text.n);
+	if (!out)
+		return OC_NOMEM;
+	size_t n = 0, from = 0;
+	for (size_t i = 0; i < c.count; i++) {
+		memcpy(out + n, j->text.p + from, c.items[i].start - from);
+		n += c.items[i].start - from;
+		from = c.items[i].end;
+	}
+	memcpy(out + n, j->text.p + from, j->text.n - from);
+	*ret = slice_of(out, n + j->text.n - from);
+	return 0;
+}
+
+int redact_secrets(struct slice json, struct arena *a, struct slice *ret)
+{
+	struct json j;
+	int rc = json_parse(json, a, &j);
+	return rc ? rc : redact_document(&j, a, ret);
+}
