@@ -10,6 +10,7 @@
 /* Which subcommands an option belongs to: bits. */
 enum {
 	CMD_SERVE = 1, CMD_MIGRATE = 2, CMD_CHECK = 4, CMD_VERIFY = 8, CMD_SEND = 16, CMD_TOKEN = 32, CMD_ALL = 63,
+	CMD_SIGNATURES = CMD_SERVE | CMD_CHECK | CMD_VERIFY | CMD_SEND,
 };
 
 enum option_type { OPTION_TEXT, OPTION_BYTES, OPTION_INT, OPTION_SWITCH };
@@ -20,11 +21,11 @@ enum option_type { OPTION_TEXT, OPTION_BYTES, OPTION_INT, OPTION_SWITCH };
 	  "Where to listen. A public address needs OUTCOMED_SERVICE_TOKEN or OUTCOMED_TENANT_SECRET.") \
 	X(database, "--database", "DATABASE_URL", "URL", OPTION_TEXT, "sqlite:outcomed.db", false, CMD_SERVE | CMD_MIGRATE | CMD_CHECK, \
 	  "sqlite:PATH or postgresql://…; a password is better in the environment than on the command line.") \
-	X(webhook_secret, NULL, "LIVEKIT_WEBHOOK_SECRET", "SECRET", OPTION_TEXT, NULL, true, CMD_ALL, \
+	X(webhook_secret, NULL, "LIVEKIT_WEBHOOK_SECRET", "SECRET", OPTION_TEXT, NULL, true, CMD_SIGNATURES, \
 	  "The secret that signs webhooks; any API key's name (iss) is taken that it verifies.") \
-	X(api_key, NULL, "LIVEKIT_API_KEY", "KEY", OPTION_TEXT, NULL, false, CMD_ALL, "API key of the pair that signs webhooks.") \
-	X(api_secret, NULL, "LIVEKIT_API_SECRET", "SECRET", OPTION_TEXT, NULL, true, CMD_ALL, "API secret of the pair that signs webhooks.") \
-	X(keys, NULL, "LIVEKIT_KEYS", "KEY: SECRET …", OPTION_TEXT, NULL, true, CMD_ALL, \
+	X(api_key, NULL, "LIVEKIT_API_KEY", "KEY", OPTION_TEXT, NULL, false, CMD_SIGNATURES, "API key of the pair that signs webhooks.") \
+	X(api_secret, NULL, "LIVEKIT_API_SECRET", "SECRET", OPTION_TEXT, NULL, true, CMD_SIGNATURES, "API secret of the pair that signs webhooks.") \
+	X(keys, NULL, "LIVEKIT_KEYS", "KEY: SECRET …", OPTION_TEXT, NULL, true, CMD_SIGNATURES, \
 	  "Several pairs for rotation, `key: secret`, separated by newlines or commas.") \
 	X(service_token, NULL, "OUTCOMED_SERVICE_TOKEN", "TOKEN", OPTION_TEXT, NULL, true, CMD_SERVE | CMD_CHECK, \
 	  "Bearer token of your backend: reads any tenant, which it names by user_id.") \

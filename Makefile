@@ -1,0 +1,54 @@
+# A front for Meson: `make` builds, `make run` shows it, `make test` proves it. Paths are relative, so that the directory's name
+# may have spaces in it.
+.DEFAULT_GOAL := build
+.PHONY: build deps run test bench install clean fuzz tidy valgrind docs help
+
+DESTDIR ?=
+prefix ?= /usr/local
+FUZZ_SECONDS ?= 60
+
+build: ## build build/outcomed
+	@scripts/install-packages.sh --check build
+	@test -f build/build.ninja || meson setup build
+	@ninja -C build
+
+deps: ## install the Debian packages that building, running and testing need
+	@scripts/install-packages.sh test
+
+run: ## build, start on 127.0.0.1:5000 with SQLite, show one recorded call
+	@scripts/install-packages.sh run
+	@$(MAKE) --no-print-directory build
+	@scripts/run.sh
+
+test: ## build with sanitizers and run every test
+	@scripts/test.sh
+
+bench: ## measure against nginx and pgbench
+	@scripts/install-packages.sh bench
+	@bench/run.sh
+
+install: build ## install binary, unit file and manual page (DESTDIR, prefix)
+	@meson configure build -Dprefix="$(prefix)"
+	@ninja -C build
+	@DESTDIR="$(DESTDIR)" meson install -C build --no-rebuild
+
+fuzz: ## run every fuzzer for FUZZ_SECONDS (60)
+	@scripts/install-packages.sh dev
+	@FUZZ_SECONDS="$(FUZZ_SECONDS)" scripts/fuzz.sh
+
+tidy: ## clang-tidy over src/
+	@scripts/install-packages.sh dev
+	@scripts/tidy.sh
+
+valgrind: ## unit and property tests under valgrind
+	@scripts/install-packages.sh dev
+	@scripts/valgrind.sh
+
+docs: build ## write the generated parts of the documents anew
+	@scripts/docs.sh
+
+clean: ## remove what was built
+	@rm -rf build build-*
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile

@@ -1,0 +1,286 @@
+/* outcomed serve: puts the daemon together, waits for a signal, takes it apart in the right order.
+ *
+ * Order: signals are blocked before any thread is there; the writer runs before the first request can come; at the end
+ * http_drain (no new requests, the begun ones are answered), then ingest_stop (which calls every `done`), then http_free.
+ * A second signal while this goes on ends the process at once. Main thread only. */
+#include <errno.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "cmd/cmd.h"
+#include "http/http.h"
+#include "ingest/ingest.h"
+#include "store/migrate.h"
+#include "wire/routes.h"
+
+#define DRAIN_MS 10000
+#define MIGRATE_AGAIN_S 2
+#define FILES_BESIDE_CONNECTIONS 128
+#define ROUTES_MAX_BYTES (1024 * 1024)
+
+struct serving {
+	const struct config *config;
+	struct arena *arena;
+	struct store_options store;
+	struct keyring keyring;
+	struct decode_options decode;
+	struct routes routes;
+	bool has_routes;
+	bool migrate_pending; /* asked for, but the database was down */
+	sigset_t signals;
+	struct slice message;
+};
+
+/* Neither core files nor a debugger of the same user shall see the secrets. Sanitizers need what this forbids. */
+static void keep_memory_private(void)
+{
+#if defined(__SANITIZE_ADDRESS__)
+	return;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+	return;
+#endif
+#endif
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
+
+static int raise_file_limit(struct serving *s)
+{
+	struct rlimit limit;
+	rlim_t need = (rlim_t)s->config->max_connections_n + FILES_BESIDE_CONNECTIONS;
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= need)
+		return 0;
+	if (limit.rlim_max >= need)
+		limit.rlim_cur = need;
+	else
+		limit.rlim_cur = limit.rlim_max = need;
+	if (setrlimit(RLIMIT_NOFILE, &limit) == 0)
+		return 0;
+	s->message = arena_text(s->arena, "--max-connections=%lld needs %llu open files, more than the limit: raise it (ulimit -Hn, or "
+			"LimitNOFILE= in the unit) or lower --max-connections", (long long)s->config->max_connections_n, (unsigned long long)need);
+	return OC_CONFIG;
+}
+
+/* SIGHUP stops too, for terminals that close, unless nohup had it ignored. */
+static void block_signals(sigset_t *set)
+{
+	struct sigaction hup;
+	sigemptyset(set);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGINT);
+	if (sigaction(SIGHUP, NULL, &hup) == 0 && hup.sa_handler != SIG_IGN)
+		sigaddset(set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, set, NULL);
+}
+
+static void exit_at_once(int signal_number)
+{
+	(void)signal_number;
+	static const char text[] = "outcomed serve: second signal, not waiting any longer\n";
+	ssize_t n = write(STDERR_FILENO, text, sizeof text - 1);
+	(void)n;
+	_exit(STATUS_FAILED);
+}
+
+static void next_signal_exits(const sigset_t *set)
+{
+	struct sigaction action = { .sa_handler = exit_at_once };
+	sigemptyset(&action.sa_mask);
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGINT, &action, NULL);
+	pthread_sigmask(SIG_UNBLOCK, set, NULL);
+}
+
+static int read_routes(struct serving *s)
+{
+	char *path = slice_is_none(s->config->routes) ? NULL : arena_dup(s->arena, s->config->routes);
+	struct slice text, message = SLICE("out of memory");
+	if (!path)
+		return slice_is_none(s->config->routes) ? 0 : OC_NOMEM;
+	int r = read_file(path, ROUTES_MAX_BYTES, s->arena, &text, &message);
+	if (r == 0)
+		r = routes_parse(text, s->arena, &s->routes, &message);
+	if (r) {
+		s->message = arena_text(s->arena, "--routes: %.*s", SLICE_FMT(message));
+		return OC_CONFIG;
+	}
+	s->has_routes = true;
+	return 0;
+}
+
+static int prepare(struct serving *s)
+{
+	bool known;
+	struct slice *tenant_keys;
+	int r = keyring_from_config(s->config, s->arena, &s->keyring, &s->message);
+	if (r)
+		return r;
+	store_url_kind(s->config->database, &known);
+	if (!known) {
+		s->message = SLICE("DATABASE_URL or --database: expected sqlite:PATH or postgresql://USER:PASSWORD@HOST:PORT/NAME");
+		return OC_CONFIG;
+	}
+	s->store.url = s->config->database;
+	r = tenant_keys_from_config(s->config, s->arena, &tenant_keys, &s->decode.tenant_key_count);
+	if (r)
+		return r;
+	s->decode.tenant_keys = tenant_keys;
+	s->decode.iso_times = s->config->accept_hmac_on;
+	r = read_routes(s);
+	return r ? r : raise_file_limit(s);
+}
+
+static void log_migration(void *context, const char *line)
+{
+	(void)context;
+	log_info("migrate", LOG_Z("did", line));
+}
+
+/* SQLite is ours and is always upgraded; PostgreSQL only when asked. Then a first look whether this binary can work with
+ * the schema. A PostgreSQL that is down is no reason not to start. */
+static int prepare_store(struct serving *s)
+{
+	bool known;
+	struct store *store = NULL;
+	bool sqlite = store_url_kind(s->store.url, &known) == STORE_SQLITE;
+	if (sqlite || s->config->migrate_on) {
+		int r = migrate_upgrade(&s->store, 0, log_migration, NULL, s->arena, &s->message);
+		s->migrate_pending = !sqlite && r == OC_DOWN;
+		if (r && !s->migrate_pending)
+			return r;
+	}
+	int r = s->migrate_pending ? OC_DOWN : store_open(&s->store, s->arena, &store, &s->message);
+	store_close(store);
+	if (r == OC_DOWN && !sqlite) {
+		log_warn("the database is down: waiting for it; webhooks get 503 meanwhile and LiveKit sends them again",
+			 LOG_S("cause", s->message));
+		return 0;
+	}
+	return r;
+}
+
+static void migrate_when_up(struct serving *s)
+{
+	_cleanup_arena_ struct arena *a = arena_new(4096);
+	struct slice message = SLICE("out of memory");
+	int r = a ? migrate_upgrade(&s->store, 0, log_migration, NULL, a, &message) : OC_NOMEM;
+	s->migrate_pending = r == OC_DOWN || r == OC_NOMEM;
+	if (r && !s->migrate_pending)
+		log_error("the schema could not be upgraded", LOG_Z("error", oc_error_text(r)), LOG_S("cause", message));
+}
+
+static int wait_for_signal(struct serving *s)
+{
+	const struct timespec pause = { .tv_sec = MIGRATE_AGAIN_S };
+	for (;;) {
+		int n = s->migrate_pending ? sigtimedwait(&s->signals, NULL, &pause) : sigwaitinfo(&s->signals, NULL);
+		if (n > 0)
+			return n;
+		if (errno == EAGAIN)
+			migrate_when_up(s);
+	}
+}
+
+static struct http_options http_options_of(const struct serving *s)
+{
+	const struct config *c = s->config;
+	return (struct http_options){
+		.listen = c->listen,
+		.max_body_bytes = (size_t)c->max_body_bytes,
+		.max_connections = (size_t)c->max_connections_n,
+		.max_connections_per_address = (size_t)c->max_connections_per_address_n,
+		.request_timeout_ms = c->request_timeout_s * 1000,
+		.idle_timeout_ms = c->idle_timeout_s * 1000,
+		.keyring = s->keyring,
+		.decode = s->decode,
+		.service_token = c->service_token,
+		.tenant_secret = c->tenant_secret,
+		.store = s->store,
+	};
+}
+
+static void log_start(struct serving *s, const struct http_server *server)
+{
+	struct slice url = SLICE_NONE;
+	if (store_url_for_log(s->store.url, s->arena, &url) != 0)
+		url = SLICE_NONE;
+	log_info("call_outcomes routes registered", LOG_S("address", http_address(server)), LOG_Z("receiver", "/api/webhooks/call_completed"),
+		 LOG_S("database", url), LOG_I("signing_keys", s->keyring.count), LOG_Z("version", OUTCOMED_VERSION));
+}
+
+/* From the first socket to the last. */
+static int serve(struct serving *s, struct metrics *m)
+{
+	static const char *const versions[] = { OUTCOMED_VERSION };
+	const struct ingest_options ingest_options = {
+		.store = s->store, .default_user = s->config->default_user, .routes = s->has_routes ? &s->routes : NULL, .decode = s->decode,
+	};
+	const struct http_options http_options = http_options_of(s);
+	struct ingest *ingest;
+	struct http_server *server;
+	metrics_label_values(m, METRIC_BUILD, versions, 1);
+	metric_set(m, METRIC_BUILD, 0, 1);
+	int r = ingest_start(&ingest_options, m, &ingest);
+	if (r)
+		return r;
+	r = http_start(&http_options, ingest, m, s->arena, &server, &s->message);
+	if (r) {
+		ingest_stop(ingest);
+		return r;
+	}
+	log_start(s, server);
+	int n = wait_for_signal(s);
+	next_signal_exits(&s->signals);
+	int64_t began_ns = clock_mono_ns();
+	log_info("stopping: finishing what was accepted", LOG_Z("signal", sigabbrev_np(n)));
+	if (!http_drain(server, DRAIN_MS))
+		log_warn("some requests were not finished in time", LOG_I("waited_ms", DRAIN_MS));
+	ingest_stop(ingest);
+	http_free(server);
+	log_info("stopped", LOG_I("ms", (clock_mono_ns() - began_ns) / 1000000));
+	return 0;
+}
+
+static int run_serve(const struct command_line *line)
+{
+	struct serving s = { .config = line->config, .arena = line->arena, .message = SLICE_NONE };
+	keep_memory_private();
+	block_signals(&s.signals);
+	int r = prepare(&s);
+	if (r == 0)
+		r = prepare_store(&s);
+	if (r == 0) {
+		s.message = SLICE_NONE;
+		struct metrics *m = metrics_new();
+		r = m ? serve(&s, m) : OC_NOMEM;
+		metrics_free(m);
+	}
+	if (r == 0)
+		return STATUS_OK;
+	if (slice_is_none(s.message))
+		s.message = slice_cstr(oc_error_text(r));
+	complain("serve", "%.*s", SLICE_FMT(s.message));
+	return STATUS_USAGE;
+}
+
+const struct command command_serve = {
+	.name = "serve",
+	.words = "",
+	.summary = "Receive webhooks and serve outcomes until SIGTERM or SIGINT.",
+	.details = "Runs in the foreground and logs to standard error. A SQLite file is made and upgraded by itself; a PostgreSQL\n"
+		   "database wants `outcomed migrate upgrade` first, or --migrate. One that is down is waited for: /readyz says 503.\n"
+		   "\n"
+		   "SIGTERM, SIGINT and SIGHUP finish what was accepted and stop; a second signal does not wait.\n"
+		   "\n"
+		   "Exit codes: 0 stopped by a signal; 1 stopped by a second signal; 2 could not start (wrong configuration,\n"
+		   "address in use, database refused).",
+	.options = CMD_SERVE,
+	.least_words = 0,
+	.most_words = 0,
+	.run = run_serve,
+};
