@@ -8,7 +8,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#include "base/buf.h"
 #include "wire/json.h"
 
 /* ---- hashes ---- */

@@ -49,6 +49,7 @@ const char *signature_check_name(enum signature_check c);
 const char *signature_check_mend(enum signature_check c);
 
 struct signature_result {
+	int error; /* OC_NOMEM: it could not be checked, so this is no refusal; else 0 */
 	enum signature_check check;
 	struct slice key_id;        /* iss, when ok and by JWT; points into `a` */
 	int64_t issued_ago_s;       /* now - nbf, for the log; 0 = unknown */
@@ -59,7 +60,7 @@ struct signature_result {
 struct signature_result signature_verify(const struct keyring *ring, struct slice authorization, struct slice hmac_header,
 	struct slice body, int64_t now_s, struct arena *a);
 
-/* One line a check, pass or fail, for `outcomed verify`: calls `say` for each in the order they are made. */
+/* One line a check, pass or fail, for `outcomed verify`: calls `say` for each in the order they are made, up to the first that fails. */
 typedef void (*signature_say_fn)(void *context, enum signature_check check, bool pass, const char *detail);
 struct signature_result signature_explain(const struct keyring *ring, struct slice authorization, struct slice hmac_header,
 	struct slice body, int64_t now_s, struct arena *a, signature_say_fn say, void *context);
