@@ -30,6 +30,8 @@ static bool note(struct checker *c, enum signature_check check, bool pass, const
 
 static bool note_slice(struct checker *c, enum signature_check check, bool pass, const char *name, struct slice value)
 {
+	if (!c->say)
+		return note(c, check, pass, NULL);
 	char detail[160];
 	struct slice shown = slice_of(value.p, value.n < 100 ? value.n : 100);
 	snprintf(detail, sizeof detail, "%s %.*s", name, SLICE_FMT(shown));
@@ -38,6 +40,8 @@ static bool note_slice(struct checker *c, enum signature_check check, bool pass,
 
 static bool note_seconds(struct checker *c, enum signature_check check, bool pass, const char *text, int64_t seconds)
 {
+	if (!c->say)
+		return note(c, check, pass, NULL);
 	char detail[96];
 	snprintf(detail, sizeof detail, text, (long long)seconds);
 	return note(c, check, pass, detail);
@@ -110,9 +114,15 @@ static bool check_key(struct checker *c, const struct jwt *t)
 		known |= is_candidate(&c->ring->keys[i], t->claims.iss);
 	if (!note_slice(c, SIGNATURE_UNKNOWN_KEY, known, "iss", t->claims.iss))
 		return false;
-	for (size_t i = 0; i < c->ring->count; i++)
-		if (is_candidate(&c->ring->keys[i], t->claims.iss))
-			matches |= jwt_mac_matches(t, c->ring->keys[i].secret);
+	for (size_t i = 0; i < c->ring->count; i++) {
+		const struct signing_key *key = &c->ring->keys[i];
+		unsigned char mac[32];
+		if (!is_candidate(key, t->claims.iss) || key->secret.n == 0)
+			continue;
+		if (!hash_hmac_sha256(key->secret, t->signed_part, mac))
+			return fail_for_memory(c);
+		matches |= equal_constant_time(mac, t->mac, sizeof mac);
+	}
 	return note(c, SIGNATURE_SECRET, matches, "HMAC-SHA256 of the token");
 }
 
