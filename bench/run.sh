@@ -1,0 +1,9 @@
+#!/bin/sh
+# `make bench`: outcomed beside nginx and pgbench, all on this machine in one run. Arguments: see bench.py --help.
+set -eu
+cd "$(dirname "$0")/.."
+if [ ! -f build-bench/build.ninja ]; then
+	meson setup build-bench -Dbench=true -Dbuildtype=release
+fi
+ninja -C build-bench outcomed bench/load >&2
+exec python3 bench/bench.py --build build-bench "$@"

@@ -1,0 +1,140 @@
+"""The house's own rules, read off the sources: which room may include which, what has a test, what may not be written."""
+
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+pytestmark = pytest.mark.unit
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+SOURCES = sorted((ROOT / "src").rglob("*.[ch]"))
+
+# Each room may include itself and these (docs/ARCHITECTURE.md).
+MAY_INCLUDE = {
+    "base": set(),
+    "core": {"base"},
+    "wire": {"base", "core"},
+    "store": {"base", "core"},
+    "ingest": {"base", "core", "wire", "store"},
+    "http": {"base", "core", "wire", "store", "ingest"},
+    "cmd": {"base", "core", "wire", "store", "ingest", "http"},
+}
+NOT_FOR_CORE = {"base/clock.h", "base/log.h", "base/config.h", "base/metrics.h"}
+# The C library's parts that neither ask the time nor touch a file, a socket, a thread or the environment.
+PURE_HEADERS = {"assert.h", "ctype.h", "errno.h", "inttypes.h", "limits.h", "math.h", "stdalign.h", "stdbool.h", "stddef.h", "stdint.h",
+                "stdlib.h", "string.h"}
+LIBRARIES = {
+    "jansson.h": {"wire"},
+    "openssl/": {"wire", "store"},
+    "sqlite3.h": {"store"},
+    "libpq-fe.h": {"store"},
+    "microhttpd.h": {"http"},
+    "curl/": {"cmd"},
+    "systemd/": {"cmd"},
+}
+MAX_LINES = 620
+
+# Sources whose behaviour is shown by other tests than tests/unit/test_NAME.c.
+SHOWN_ELSEWHERE: dict[str, str] = {}
+
+
+def room(path: pathlib.Path) -> str:
+    return path.relative_to(ROOT / "src").parts[0]
+
+
+def includes(path: pathlib.Path) -> list[tuple[str, str]]:
+    """(bracket, name) of each #include."""
+    return re.findall(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', path.read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", sorted(MAY_INCLUDE))
+def test_includes_point_one_way(name: str):
+    allowed = MAY_INCLUDE[name] | {name}
+    wrong = [f"{path.name} includes {included}" for path in SOURCES if room(path) == name
+             for bracket, included in includes(path) if bracket == '"' and included.split("/")[0] not in allowed]
+    assert wrong == []
+
+
+def test_core_is_pure():
+    wrong = []
+    for path in SOURCES:
+        if room(path) != "core":
+            continue
+        for bracket, included in includes(path):
+            if included in NOT_FOR_CORE or (bracket == "<" and included not in PURE_HEADERS):
+                wrong.append(f"{path.name} includes {included}")
+    assert wrong == []
+
+
+def test_libraries_stay_in_their_rooms():
+    wrong = [f"{path.relative_to(ROOT)} includes {included}" for path in SOURCES for _, included in includes(path)
+             for library, rooms in LIBRARIES.items() if included.startswith(library) and room(path) not in rooms]
+    assert wrong == []
+
+
+def test_a_source_includes_its_own_header_first():
+    wrong = [str(path.relative_to(ROOT)) for path in SOURCES
+             if path.suffix == ".c" and path.with_suffix(".h").exists() and includes(path)
+             and includes(path)[0][1] != f"{room(path)}/{path.stem}.h"]
+    assert wrong == []
+
+
+def test_headers_are_guarded_and_sources_say_what_they_are_for():
+    assert [str(p.relative_to(ROOT)) for p in SOURCES if p.suffix == ".h" and "#pragma once" not in p.read_text()] == []
+    assert [str(p.relative_to(ROOT)) for p in SOURCES if not p.read_text().startswith("/*")] == []
+
+
+def test_every_source_has_a_test():
+    tests = {p.stem.removeprefix("test_") for p in (ROOT / "tests/unit").glob("test_*.c")}
+    wrong = []
+    for path in SOURCES:
+        if path.suffix != ".c" or path.stem in tests or f"{room(path)}_{path.stem}" in tests:
+            continue
+        if str(path.relative_to(ROOT / "src")) not in SHOWN_ELSEWHERE:
+            wrong.append(str(path.relative_to(ROOT)))
+    assert wrong == [], "add tests/unit/test_NAME.c, or say in SHOWN_ELSEWHERE where it is shown"
+
+
+def test_the_list_of_sources_shown_elsewhere_is_true():
+    for name, where in SHOWN_ELSEWHERE.items():
+        assert (ROOT / "src" / name).exists(), name
+        for shown in re.findall(r"tests/[\w/.]+", where):
+            assert (ROOT / shown).exists(), f"{name}: {shown}"
+
+
+def test_files_stay_small_enough_to_know():
+    assert [f"{p.relative_to(ROOT)}: {n} lines" for p in SOURCES if (n := len(p.read_text().splitlines())) > MAX_LINES] == []
+
+
+def tracked() -> list[pathlib.Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
+    if listed.returncode != 0:
+        pytest.skip("not a git working tree")
+    paths = [ROOT / name for name in listed.stdout.decode().split("\0") if name]
+    data = {".jsonl", ".json", ".png", ".svg"}
+    return [p for p in paths if p.is_file() and p.suffix not in data and "corpus" not in p.parts and p != pathlib.Path(__file__).resolve()]
+
+
+def test_nothing_is_left_unfinished():
+    marks = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
+    wrong = [f"{p.relative_to(ROOT)}:{n}" for p in tracked()
+             for n, line in enumerate(p.read_text(errors="replace").splitlines(), 1) if marks.search(line)]
+    assert wrong == []
+
+
+def test_no_path_of_one_machine_is_written_down():
+    paths = re.compile(r"(?<![\w.])/(work|home/\w+|Users/\w+)/")
+    wrong = [f"{p.relative_to(ROOT)}:{n}" for p in tracked()
+             for n, line in enumerate(p.read_text(errors="replace").splitlines(), 1) if paths.search(line)]
+    assert wrong == []
+
+
+def test_tests_talk_to_loopback_only():
+    """Every URL in the tests points at this machine or at a name that RFC 2606 keeps free."""
+    urls = re.compile(r"https?://([\w.-]+)")
+    allowed = re.compile(r"^(127\.0\.0\.1|localhost|(.*\.)?example(\.(com|org|net))?|.*\.(test|invalid))$")
+    wrong = [f"{p.relative_to(ROOT)}: {host}" for p in tracked() if p.parts[len(ROOT.parts)] == "tests"
+             for host in urls.findall(p.read_text(errors="replace")) if not allowed.match(host)]
+    assert wrong == []
