@@ -19,6 +19,7 @@
 #define FACTS_MAX_EGRESS 32
 #define FACTS_MAX_MARKS 64
 #define FACTS_MAX_TENANTS 8    /* distinct tenant witnesses kept */
+#define FACTS_MAX_KEY_IDS 8    /* API keys kept; more do not set `overflow` */
 
 /* A sighting: the event that says so. Smallest (at_s, event_id) wins where several say the same. */
 struct sighting {
@@ -40,6 +41,7 @@ struct fact_session {
 	bool joined_at_whole_s;     /* known to the second only */
 	struct sighting joined, left, aborted;
 	enum disconnect_reason left_reason; /* of the greatest (at_s, reason, event id) among leaves and aborts */
+	struct sighting ended;              /* that leave or abort */
 	uint32_t statuses;                  /* bit (1 << enum sip_status) for each seen */
 	bool call_tag;
 	struct slice call_id, rule_id, trunk_id, phone_number, trunk_phone_number;
