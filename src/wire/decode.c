@@ -167,7 +167,7 @@ static const struct attribute sip_attributes[] = {
 /* ---- reading them ---- */
 
 struct decoder {
-	const struct json *j;
+	const struct jdoc *j;
 	const struct decode_options *options;
 	struct arena *arena;
 	struct reading reading;
@@ -188,9 +188,9 @@ static void complain(struct decoder *d, enum decode_cause cause, struct slice pa
 static struct slice text_of(struct decoder *d, uint32_t node, struct slice path)
 {
 	struct slice s = SLICE_NONE;
-	if (json_type_of(d->j, node) != JSON_STRING)
+	if (jdoc_type_of(d->j, node) != JDOC_STRING)
 		complain(d, DECODE_WRONG_TYPE, path);
-	else if (json_text(d->j, node, d->arena, &s) == OC_NOMEM)
+	else if (jdoc_text(d->j, node, d->arena, &s) == OC_NOMEM)
 		d->nomem = true;
 	return s.n ? s : SLICE_NONE;
 }
@@ -231,26 +231,26 @@ static void read_id(struct decoder *d, uint32_t node, const struct field *f, str
 
 static void read_int(struct decoder *d, uint32_t node, const struct field *f, int64_t *to)
 {
-	enum json_type type = json_type_of(d->j, node);
-	if (type != JSON_STRING && type != JSON_NUMBER) {
+	enum jdoc_type type = jdoc_type_of(d->j, node);
+	if (type != JDOC_STRING && type != JDOC_NUMBER) {
 		complain(d, DECODE_WRONG_TYPE, f->path);
 		return;
 	}
-	struct slice literal = type == JSON_NUMBER ? json_raw(d->j, node) : text_of(d, node, f->path);
+	struct slice literal = type == JDOC_NUMBER ? jdoc_raw(d->j, node) : text_of(d, node, f->path);
 	int64_t v = 0;
-	bool iso = type == JSON_STRING && f->kind == FIELD_TIME_S && d->options->iso_times && iso_time_to_s(literal, &v);
-	switch (iso ? JSON_INT_OK : json_int64(literal, &v)) {
-	case JSON_INT_OK:
+	bool iso = type == JDOC_STRING && f->kind == FIELD_TIME_S && d->options->iso_times && iso_time_to_s(literal, &v);
+	switch (iso ? JDOC_INT_OK : jdoc_int64(literal, &v)) {
+	case JDOC_INT_OK:
 		if (v >= 0 && v <= f->max)
 			*to = v;
 		else
 			complain(d, DECODE_RANGE, f->path);
 		return;
-	case JSON_INT_RANGE:
+	case JDOC_INT_RANGE:
 		complain(d, DECODE_RANGE, f->path);
 		return;
-	case JSON_INT_NOT_A_NUMBER:
-	case JSON_INT_FRACTION:
+	case JDOC_INT_NOT_A_NUMBER:
+	case JDOC_INT_FRACTION:
 		complain(d, DECODE_WRONG_TYPE, f->path);
 		return;
 	}
@@ -259,22 +259,22 @@ static void read_int(struct decoder *d, uint32_t node, const struct field *f, in
 static void read_enum(struct decoder *d, uint32_t node, const struct field *f, int *to)
 {
 	int64_t n = -1;
-	switch (json_type_of(d->j, node)) {
-	case JSON_STRING: {
+	switch (jdoc_type_of(d->j, node)) {
+	case JDOC_STRING: {
 		struct slice name = text_of(d, node, f->path);
 		*to = f->value(slice_is_none(name) ? SLICE("") : name, 0);
 		return;
 	}
-	case JSON_NUMBER:
-		if (json_int64(json_raw(d->j, node), &n) != JSON_INT_OK)
+	case JDOC_NUMBER:
+		if (jdoc_int64(jdoc_raw(d->j, node), &n) != JDOC_INT_OK)
 			n = -1;
 		*to = f->value(SLICE_NONE, n);
 		return;
-	case JSON_OBJECT:
-	case JSON_ARRAY:
-	case JSON_TRUE:
-	case JSON_FALSE:
-	case JSON_NULL:
+	case JDOC_OBJECT:
+	case JDOC_ARRAY:
+	case JDOC_TRUE:
+	case JDOC_FALSE:
+	case JDOC_NULL:
 		complain(d, DECODE_WRONG_TYPE, f->path);
 		return;
 	}
@@ -284,17 +284,17 @@ static void read_object(struct decoder *d, uint32_t object, const struct fields 
 
 static void read_objects(struct decoder *d, uint32_t array, const struct field *f)
 {
-	for (uint32_t item = json_first(d->j, array); item < json_end(d->j, array); item = json_after(d->j, item)) {
-		if (json_type_of(d->j, item) == JSON_OBJECT)
+	for (uint32_t item = jdoc_first(d->j, array); item < jdoc_end(d->j, array); item = jdoc_after(d->j, item)) {
+		if (jdoc_type_of(d->j, item) == JDOC_OBJECT)
 			read_object(d, item, f->fields);
 		else
 			complain(d, DECODE_WRONG_TYPE, f->path);
 	}
 }
 
-static bool is_of_type(struct decoder *d, uint32_t node, enum json_type type, const struct field *f)
+static bool is_of_type(struct decoder *d, uint32_t node, enum jdoc_type type, const struct field *f)
 {
-	if (json_type_of(d->j, node) == type)
+	if (jdoc_type_of(d->j, node) == type)
 		return true;
 	complain(d, DECODE_WRONG_TYPE, f->path);
 	return false;
@@ -323,30 +323,30 @@ static void read_field(struct decoder *d, uint32_t node, const struct field *f)
 		read_enum(d, node, f, to);
 		return;
 	case FIELD_OBJECT:
-		if (is_of_type(d, node, JSON_OBJECT, f)) {
+		if (is_of_type(d, node, JDOC_OBJECT, f)) {
 			memcpy(to, &node, sizeof node);
 			read_object(d, node, f->fields);
 		}
 		return;
 	case FIELD_OBJECTS:
-		if (is_of_type(d, node, JSON_ARRAY, f))
+		if (is_of_type(d, node, JDOC_ARRAY, f))
 			read_objects(d, node, f);
 		return;
 	case FIELD_MAP:
-		if (is_of_type(d, node, JSON_OBJECT, f))
+		if (is_of_type(d, node, JDOC_OBJECT, f))
 			memcpy(to, &node, sizeof node);
 		return;
 	case FIELD_METADATA:
-		if (is_of_type(d, node, JSON_STRING, f))
+		if (is_of_type(d, node, JDOC_STRING, f))
 			memcpy(to, &node, sizeof node);
 		return;
 	}
 }
 
-static const struct field *find_field(const struct json *j, uint32_t key, const struct fields *fields)
+static const struct field *find_field(const struct jdoc *j, uint32_t key, const struct fields *fields)
 {
 	for (size_t i = 0; i < fields->count; i++)
-		if (json_text_is(j, key, fields->items[i].camel) || json_text_is(j, key, fields->items[i].snake))
+		if (jdoc_text_is(j, key, fields->items[i].camel) || jdoc_text_is(j, key, fields->items[i].snake))
 			return &fields->items[i];
 	return NULL;
 }
@@ -355,14 +355,14 @@ static const struct field *find_field(const struct json *j, uint32_t key, const 
 static void read_object(struct decoder *d, uint32_t object, const struct fields *fields)
 {
 	uint32_t seen = 0; /* a bit a field: both spellings at once are one field twice */
-	for (uint32_t key = json_first(d->j, object); key < json_end(d->j, object); key = json_after(d->j, key + 1)) {
+	for (uint32_t key = jdoc_first(d->j, object); key < jdoc_end(d->j, object); key = jdoc_after(d->j, key + 1)) {
 		const struct field *f = find_field(d->j, key, fields);
 		if (!f)
 			continue;
 		uint32_t bit = (uint32_t)1 << (f - fields->items);
 		if (seen & bit)
 			complain(d, DECODE_DUPLICATE_KEY, f->path);
-		else if (json_type_of(d->j, key + 1) != JSON_NULL)
+		else if (jdoc_type_of(d->j, key + 1) != JDOC_NULL)
 			read_field(d, key + 1, f);
 		seen |= bit;
 	}
@@ -392,14 +392,14 @@ static bool may_have_tenant(const struct decode_options *o, struct slice raw)
 }
 
 /* A tenant as a string or a number in the metadata's top level; none where it is neither. */
-static struct slice tenant_in(struct decoder *d, const struct json *metadata)
+static struct slice tenant_in(struct decoder *d, const struct jdoc *metadata)
 {
 	for (size_t i = 0; i < d->options->tenant_key_count; i++) {
-		uint32_t value = json_member(metadata, 0, d->options->tenant_keys[i]);
+		uint32_t value = jdoc_member(metadata, 0, d->options->tenant_keys[i]);
 		struct slice s = SLICE_NONE;
-		if (value && json_type_of(metadata, value) == JSON_NUMBER)
-			return json_raw(metadata, value);
-		if (value && json_type_of(metadata, value) == JSON_STRING && json_text(metadata, value, d->arena, &s) == OC_NOMEM)
+		if (value && jdoc_type_of(metadata, value) == JDOC_NUMBER)
+			return jdoc_raw(metadata, value);
+		if (value && jdoc_type_of(metadata, value) == JDOC_STRING && jdoc_text(metadata, value, d->arena, &s) == OC_NOMEM)
 			d->nomem = true;
 		if (s.n)
 			return s;
@@ -411,17 +411,17 @@ static void read_metadata(struct decoder *d)
 {
 	struct reading *r = &d->reading;
 	struct slice path = SLICE("room.metadata");
-	if (!r->metadata || !may_have_tenant(d->options, json_raw(d->j, r->metadata)))
+	if (!r->metadata || !may_have_tenant(d->options, jdoc_raw(d->j, r->metadata)))
 		return;
 	struct slice text = text_of(d, r->metadata, path);
 	if (slice_is_none(text))
 		return;
-	struct json metadata;
-	if (json_parse(text, d->arena, &metadata) != 0) {
+	struct jdoc metadata;
+	if (jdoc_parse(text, d->arena, &metadata) != 0) {
 		d->nomem = true;
 		return;
 	}
-	if (metadata.fault == JSON_OK && json_type_of(&metadata, 0) == JSON_OBJECT)
+	if (metadata.fault == JDOC_OK && jdoc_type_of(&metadata, 0) == JDOC_OBJECT)
 		r->event.room.tenant = bounded(d, tenant_in(d, &metadata), EVENT_MAX_VALUE, path);
 }
 
@@ -429,8 +429,8 @@ static void read_metadata(struct decoder *d)
 static struct slice attribute(struct decoder *d, struct slice name, size_t max)
 {
 	struct slice path = SLICE("participant.attributes");
-	uint32_t value = json_member(d->j, d->reading.attributes, name);
-	return value && json_type_of(d->j, value) != JSON_NULL ? bounded(d, text_of(d, value, path), max, path) : SLICE_NONE;
+	uint32_t value = jdoc_member(d->j, d->reading.attributes, name);
+	return value && jdoc_type_of(d->j, value) != JDOC_NULL ? bounded(d, text_of(d, value, path), max, path) : SLICE_NONE;
 }
 
 static void read_attributes(struct decoder *d)
@@ -517,25 +517,25 @@ static void finish(struct decoder *d)
 	}
 }
 
-static enum decode_cause cause_of_fault(enum json_fault fault)
+static enum decode_cause cause_of_fault(enum jdoc_fault fault)
 {
 	switch (fault) {
-	case JSON_OK:
+	case JDOC_OK:
 		return DECODE_OK;
-	case JSON_SYNTAX:
-	case JSON_SURROGATE:
+	case JDOC_SYNTAX:
+	case JDOC_SURROGATE:
 		return DECODE_NOT_JSON;
-	case JSON_TOO_DEEP:
+	case JDOC_TOO_DEEP:
 		return DECODE_TOO_DEEP;
-	case JSON_TOO_MANY:
+	case JDOC_TOO_MANY:
 		return DECODE_TOO_MANY;
-	case JSON_DUPLICATE_KEY:
+	case JDOC_DUPLICATE_KEY:
 		return DECODE_DUPLICATE_KEY;
-	case JSON_BAD_UTF8:
+	case JDOC_BAD_UTF8:
 		return DECODE_BAD_UTF8;
-	case JSON_NUL:
+	case JDOC_NUL:
 		return DECODE_NUL;
-	case JSON_NUMBER_RANGE:
+	case JDOC_NUMBER_RANGE:
 		return DECODE_RANGE;
 	}
 	return DECODE_NOT_JSON;
@@ -556,12 +556,12 @@ static bool name_by_hash(struct arena *a, struct slice body, struct slice *ret)
 
 int decode_event(struct slice body, const struct decode_options *options, struct arena *a, struct decoded *ret)
 {
-	struct json j;
-	if (json_parse(body, a, &j) != 0)
+	struct jdoc j;
+	if (jdoc_parse(body, a, &j) != 0)
 		return OC_NOMEM;
 	struct decoder d = { .j = &j, .options = options, .arena = a, .reading = { .kind = KIND_ABSENT } };
 	d.cause = cause_of_fault(j.fault);
-	if (j.count && json_type_of(&j, 0) == JSON_OBJECT)
+	if (j.count && jdoc_type_of(&j, 0) == JDOC_OBJECT)
 		read_object(&d, 0, &event_fields);
 	else
 		complain(&d, DECODE_NOT_OBJECT, SLICE_NONE);
@@ -569,7 +569,7 @@ int decode_event(struct slice body, const struct decode_options *options, struct
 	struct decoded out = { .event = d.reading.event, .cause = d.cause, .cause_field = d.cause_field };
 	if (d.nomem || (slice_is_none(out.event.id) && !name_by_hash(a, body, &out.event.id)))
 		return OC_NOMEM;
-	if (j.fault == JSON_OK && redact_document(&j, a, &out.payload) != 0)
+	if (j.fault == JDOC_OK && redact_document(&j, a, &out.payload) != 0)
 		return OC_NOMEM;
 	*ret = out;
 	return 0;

@@ -8,7 +8,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#include "wire/json.h"
+#include "wire/jdoc.h"
 
 /* ---- hashes ---- */
 
@@ -181,19 +181,19 @@ void hex_encode(const unsigned char *data, size_t n, char *ret)
 #define NUMERIC_DATE_MAX INT64_C(253402300799) /* the year 9999 */
 
 /* RFC 7519 section 2: a number of seconds, which may have a fraction; that is cut off. */
-static bool read_date(const struct json *j, uint32_t value, int64_t *ret)
+static bool read_date(const struct jdoc *j, uint32_t value, int64_t *ret)
 {
-	if (json_type_of(j, value) != JSON_NUMBER)
+	if (jdoc_type_of(j, value) != JDOC_NUMBER)
 		return false;
-	struct slice literal = json_raw(j, value);
+	struct slice literal = jdoc_raw(j, value);
 	int64_t v;
-	enum json_int how = json_int64(literal, &v);
-	if (how == JSON_INT_FRACTION) {
+	enum jdoc_int how = jdoc_int64(literal, &v);
+	if (how == JDOC_INT_FRACTION) {
 		const char *point = memchr(literal.p, '.', literal.n);
 		bool plain = point && !memchr(literal.p, 'e', literal.n) && !memchr(literal.p, 'E', literal.n);
-		how = plain ? json_int64(slice_of(literal.p, (size_t)(point - literal.p)), &v) : JSON_INT_FRACTION;
+		how = plain ? jdoc_int64(slice_of(literal.p, (size_t)(point - literal.p)), &v) : JDOC_INT_FRACTION;
 	}
-	if (how != JSON_INT_OK || v < 0 || v > NUMERIC_DATE_MAX)
+	if (how != JDOC_INT_OK || v < 0 || v > NUMERIC_DATE_MAX)
 		return false;
 	*ret = v;
 	return true;
@@ -219,28 +219,28 @@ static const struct claim {
 #undef DATE
 };
 
-static int read_claim(const struct json *j, uint32_t value, const struct claim *claim, struct arena *a, struct jwt_claims *c)
+static int read_claim(const struct jdoc *j, uint32_t value, const struct claim *claim, struct arena *a, struct jwt_claims *c)
 {
 	char *base = (char *)c;
 	if (claim->kind == CLAIM_DATE) {
 		*(bool *)(base + claim->has) = true;
 		return read_date(j, value, (int64_t *)(void *)(base + claim->to)) ? 0 : OC_INVALID;
 	}
-	if (claim->kind == CLAIM_AUDIENCE && json_type_of(j, value) == JSON_ARRAY) {
-		if (json_first(j, value) == json_end(j, value))
+	if (claim->kind == CLAIM_AUDIENCE && jdoc_type_of(j, value) == JDOC_ARRAY) {
+		if (jdoc_first(j, value) == jdoc_end(j, value))
 			return 0;
-		value = json_first(j, value);
+		value = jdoc_first(j, value);
 	}
-	if (json_type_of(j, value) != JSON_STRING)
+	if (jdoc_type_of(j, value) != JDOC_STRING)
 		return OC_INVALID;
-	return json_text(j, value, a, (struct slice *)(void *)(base + claim->to));
+	return jdoc_text(j, value, a, (struct slice *)(void *)(base + claim->to));
 }
 
-static int read_claims(const struct json *j, struct arena *a, struct jwt_claims *ret)
+static int read_claims(const struct jdoc *j, struct arena *a, struct jwt_claims *ret)
 {
 	struct jwt_claims c = { .has_exp = false };
 	for (size_t i = 0; i < sizeof claims / sizeof claims[0]; i++) {
-		uint32_t value = json_member(j, 0, claims[i].name);
+		uint32_t value = jdoc_member(j, 0, claims[i].name);
 		int rc = value ? read_claim(j, value, &claims[i], a, &c) : 0;
 		if (rc)
 			return rc;
@@ -250,28 +250,28 @@ static int read_claims(const struct json *j, struct arena *a, struct jwt_claims 
 }
 
 /* A part that is base64url of a JSON object without faults. */
-static int read_part(struct slice part, struct arena *a, struct json *ret)
+static int read_part(struct slice part, struct arena *a, struct jdoc *ret)
 {
 	struct slice text;
-	struct json j;
+	struct jdoc j;
 	int rc = base64_decode(part, true, a, &text);
 	if (!rc)
-		rc = json_parse(text, a, &j);
+		rc = jdoc_parse(text, a, &j);
 	if (rc)
 		return rc;
-	if (j.fault != JSON_OK || json_type_of(&j, 0) != JSON_OBJECT)
+	if (j.fault != JDOC_OK || jdoc_type_of(&j, 0) != JDOC_OBJECT)
 		return OC_INVALID;
 	*ret = j;
 	return 0;
 }
 
 /* RFC 7515 section 4.1.11: who does not know a critical header must refuse it, and we know none; such a token has no alg for us. */
-static int read_alg(const struct json *header, struct arena *a, struct slice *ret)
+static int read_alg(const struct jdoc *header, struct arena *a, struct slice *ret)
 {
-	uint32_t alg = json_member(header, 0, SLICE("alg"));
-	if (json_member(header, 0, SLICE("crit")) || !alg)
+	uint32_t alg = jdoc_member(header, 0, SLICE("alg"));
+	if (jdoc_member(header, 0, SLICE("crit")) || !alg)
 		return 0;
-	return json_type_of(header, alg) == JSON_STRING ? json_text(header, alg, a, ret) : OC_INVALID;
+	return jdoc_type_of(header, alg) == JDOC_STRING ? jdoc_text(header, alg, a, ret) : OC_INVALID;
 }
 
 int jwt_parse(struct slice token, struct arena *a, struct jwt *ret)
@@ -279,7 +279,7 @@ int jwt_parse(struct slice token, struct arena *a, struct jwt *ret)
 	struct slice header_part, rest, payload_part, mac_part, mac;
 	if (!slice_split(token, '.', &header_part, &rest) || !slice_split(rest, '.', &payload_part, &mac_part))
 		return OC_INVALID;
-	struct json header, payload;
+	struct jdoc header, payload;
 	struct jwt t = { .signed_part = slice_of(token.p, header_part.n + 1 + payload_part.n) };
 	int rc = read_part(header_part, a, &header);
 	if (!rc)

@@ -1,4 +1,4 @@
-/* Removes secrets from a body before anything is kept or logged. Works on the nodes that wire/json.c found: the members to go become cuts in
+/* Removes secrets from a body before anything is kept or logged. Works on the nodes that wire/jdoc.c found: the members to go become cuts in
  * the text, and what lies between the cuts is copied as it is. Invariant: the cuts are in order and apart, and a cut takes one comma with
  * it unless the object is empty afterwards, so that JSON stays JSON. Any thread; no state. */
 #include "wire/redact.h"
@@ -41,20 +41,20 @@ static const struct slice info_names[] = { AS_SLICE("egressInfo") AS_SLICE("egre
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
-static bool key_is_one_of(const struct json *j, uint32_t key, const struct slice *names, size_t count)
+static bool key_is_one_of(const struct jdoc *j, uint32_t key, const struct slice *names, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
-		if (json_text_is(j, key, names[i]))
+		if (jdoc_text_is(j, key, names[i]))
 			return true;
 	return false;
 }
 
 /* "{access_key}": LiveKit was there before us. */
-static bool is_placeholder(const struct json *j, uint32_t value)
+static bool is_placeholder(const struct jdoc *j, uint32_t value)
 {
-	if (json_type_of(j, value) != JSON_STRING)
+	if (jdoc_type_of(j, value) != JDOC_STRING)
 		return false;
-	struct slice s = json_raw(j, value);
+	struct slice s = jdoc_raw(j, value);
 	if (s.n < 3 || s.p[0] != '{' || s.p[s.n - 1] != '}')
 		return false;
 	for (size_t i = 1; i + 1 < s.n; i++)
@@ -63,38 +63,38 @@ static bool is_placeholder(const struct json *j, uint32_t value)
 	return true;
 }
 
-static bool is_secret(const struct json *j, uint32_t key, bool in_info)
+static bool is_secret(const struct jdoc *j, uint32_t key, bool in_info)
 {
 	if (key_is_one_of(j, key, secret_everywhere, COUNT(secret_everywhere)))
 		return true;
 	return in_info && key_is_one_of(j, key, secret_in_info, COUNT(secret_in_info)) && !is_placeholder(j, key + 1);
 }
 
-static uint32_t start_in_text(const struct json *j, uint32_t node)
+static uint32_t start_in_text(const struct jdoc *j, uint32_t node)
 {
-	return j->nodes[node].start - (json_type_of(j, node) == JSON_STRING);
+	return j->nodes[node].start - (jdoc_type_of(j, node) == JDOC_STRING);
 }
 
-static uint32_t end_in_text(const struct json *j, uint32_t node)
+static uint32_t end_in_text(const struct jdoc *j, uint32_t node)
 {
-	return j->nodes[node].end + (json_type_of(j, node) == JSON_STRING);
+	return j->nodes[node].end + (jdoc_type_of(j, node) == JDOC_STRING);
 }
 
-static bool cut_container(const struct json *j, uint32_t node, bool in_info, struct cuts *c);
+static bool cut_container(const struct jdoc *j, uint32_t node, bool in_info, struct cuts *c);
 
-static bool cut_array(const struct json *j, uint32_t array, bool in_info, struct cuts *c)
+static bool cut_array(const struct jdoc *j, uint32_t array, bool in_info, struct cuts *c)
 {
-	for (uint32_t value = json_first(j, array); value < json_end(j, array); value = json_after(j, value))
+	for (uint32_t value = jdoc_first(j, array); value < jdoc_end(j, array); value = jdoc_after(j, value))
 		if (!cut_container(j, value, in_info, c))
 			return false;
 	return true;
 }
 
 /* A run of members that go is cut up to the key behind it, or at the end of the object from the value before it. */
-static bool cut_object(const struct json *j, uint32_t object, bool in_info, struct cuts *c)
+static bool cut_object(const struct jdoc *j, uint32_t object, bool in_info, struct cuts *c)
 {
 	uint32_t run = 0, run_end = 0, kept_end = 0; /* the run's first key; ends in the text of the run and of the member before it */
-	for (uint32_t key = json_first(j, object); key < json_end(j, object); key = json_after(j, key + 1)) {
+	for (uint32_t key = jdoc_first(j, object); key < jdoc_end(j, object); key = jdoc_after(j, key + 1)) {
 		if (is_secret(j, key, in_info)) {
 			run = run ? run : key;
 			run_end = end_in_text(j, key + 1);
@@ -111,27 +111,27 @@ static bool cut_object(const struct json *j, uint32_t object, bool in_info, stru
 	return !run || put_cut(c, kept_end ? kept_end : start_in_text(j, run), run_end);
 }
 
-/* Recursion is bounded by JSON_MAX_DEPTH. */
-static bool cut_container(const struct json *j, uint32_t node, bool in_info, struct cuts *c)
+/* Recursion is bounded by JDOC_MAX_DEPTH. */
+static bool cut_container(const struct jdoc *j, uint32_t node, bool in_info, struct cuts *c)
 {
-	switch (json_type_of(j, node)) {
-	case JSON_OBJECT:
+	switch (jdoc_type_of(j, node)) {
+	case JDOC_OBJECT:
 		return cut_object(j, node, in_info, c);
-	case JSON_ARRAY:
+	case JDOC_ARRAY:
 		return cut_array(j, node, in_info, c);
-	case JSON_STRING:
-	case JSON_NUMBER:
-	case JSON_TRUE:
-	case JSON_FALSE:
-	case JSON_NULL:
+	case JDOC_STRING:
+	case JDOC_NUMBER:
+	case JDOC_TRUE:
+	case JDOC_FALSE:
+	case JDOC_NULL:
 		return true;
 	}
 	return true;
 }
 
-int redact_document(const struct json *j, struct arena *a, struct slice *ret)
+int redact_document(const struct jdoc *j, struct arena *a, struct slice *ret)
 {
-	if (j->fault != JSON_OK)
+	if (j->fault != JDOC_OK)
 		return OC_INVALID;
 	struct cuts c = { .arena = a };
 	if (!cut_container(j, 0, false, &c))
@@ -156,7 +156,7 @@ int redact_document(const struct json *j, struct arena *a, struct slice *ret)
 
 int redact_secrets(struct slice json, struct arena *a, struct slice *ret)
 {
-	struct json j;
-	int rc = json_parse(json, a, &j);
+	struct jdoc j;
+	int rc = jdoc_parse(json, a, &j);
 	return rc ? rc : redact_document(&j, a, ret);
 }

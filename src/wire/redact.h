@@ -6,9 +6,9 @@
 
 #include "base/arena.h"
 #include "base/error.h"
-#include "wire/json.h"
+#include "wire/jdoc.h"
 
 /* *ret points to `json` itself when nothing had to go. OC_INVALID: not JSON. */
 OC_NODISCARD int redact_secrets(struct slice json, struct arena *a, struct slice *ret);
 /* The same for a body that was read already and has no fault. */
-OC_NODISCARD int redact_document(const struct json *j, struct arena *a, struct slice *ret);
+OC_NODISCARD int redact_document(const struct jdoc *j, struct arena *a, struct slice *ret);

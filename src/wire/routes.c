@@ -3,7 +3,7 @@
 #include "wire/routes.h"
 
 #include "base/buf.h"
-#include "wire/json.h"
+#include "wire/jdoc.h"
 
 static const struct part {
 	struct slice name;
@@ -18,7 +18,7 @@ static const struct part {
 };
 
 struct parser {
-	const struct json *j;
+	const struct jdoc *j;
 	struct arena *arena;
 	struct route *items;
 	size_t count;
@@ -48,12 +48,12 @@ static int complain(struct parser *p, struct slice part, struct slice key, const
 static int read_route(struct parser *p, const struct part *part, uint32_t key)
 {
 	struct slice value, tenant;
-	int rc = json_text(p->j, key, p->arena, &value);
+	int rc = jdoc_text(p->j, key, p->arena, &value);
 	if (rc)
 		return rc;
-	if (json_type_of(p->j, key + 1) != JSON_STRING)
+	if (jdoc_type_of(p->j, key + 1) != JDOC_STRING)
 		return complain(p, part->name, value, "the tenant must be a string");
-	rc = json_text(p->j, key + 1, p->arena, &tenant);
+	rc = jdoc_text(p->j, key + 1, p->arena, &tenant);
 	if (rc)
 		return rc;
 	if (value.n == 0)
@@ -70,13 +70,13 @@ static int read_part(struct parser *p, uint32_t key)
 {
 	const struct part *part = NULL;
 	for (size_t i = 0; i < sizeof parts / sizeof parts[0] && !part; i++)
-		if (json_text_is(p->j, key, parts[i].name))
+		if (jdoc_text_is(p->j, key, parts[i].name))
 			part = &parts[i];
 	if (!part)
-		return complain(p, json_raw(p->j, key), SLICE_NONE, "unknown part; there are trunkId, trunkNumber, roomPrefix, apiKey");
-	if (json_type_of(p->j, key + 1) != JSON_OBJECT)
+		return complain(p, jdoc_raw(p->j, key), SLICE_NONE, "unknown part; there are trunkId, trunkNumber, roomPrefix, apiKey");
+	if (jdoc_type_of(p->j, key + 1) != JDOC_OBJECT)
 		return complain(p, part->name, SLICE_NONE, "must be an object of names to tenants");
-	for (uint32_t k = json_first(p->j, key + 1); k < json_end(p->j, key + 1); k = json_after(p->j, k + 1)) {
+	for (uint32_t k = jdoc_first(p->j, key + 1); k < jdoc_end(p->j, key + 1); k = jdoc_after(p->j, k + 1)) {
 		int rc = read_route(p, part, k);
 		if (rc)
 			return rc;
@@ -84,26 +84,26 @@ static int read_part(struct parser *p, uint32_t key)
 	return 0;
 }
 
-static const char *fault_text(enum json_fault fault)
+static const char *fault_text(enum jdoc_fault fault)
 {
 	switch (fault) {
-	case JSON_OK:
+	case JDOC_OK:
 		return "";
-	case JSON_SYNTAX:
+	case JDOC_SYNTAX:
 		return "not JSON";
-	case JSON_TOO_DEEP:
+	case JDOC_TOO_DEEP:
 		return "nested too deeply";
-	case JSON_TOO_MANY:
+	case JDOC_TOO_MANY:
 		return "too many values";
-	case JSON_DUPLICATE_KEY:
+	case JDOC_DUPLICATE_KEY:
 		return "a name occurs twice in the object that ends here";
-	case JSON_BAD_UTF8:
+	case JDOC_BAD_UTF8:
 		return "not UTF-8";
-	case JSON_NUL:
+	case JDOC_NUL:
 		return "a NUL character in a string";
-	case JSON_SURROGATE:
+	case JDOC_SURROGATE:
 		return "half a surrogate pair in a string";
-	case JSON_NUMBER_RANGE:
+	case JDOC_NUMBER_RANGE:
 		return "a number out of range";
 	}
 	return "";
@@ -124,19 +124,19 @@ static int complain_of_fault(struct parser *p)
 
 int routes_parse(struct slice text, struct arena *a, struct routes *ret, struct slice *ret_message)
 {
-	struct json j;
-	int rc = json_parse(text, a, &j);
+	struct jdoc j;
+	int rc = jdoc_parse(text, a, &j);
 	if (rc)
 		return rc;
 	struct parser p = { .j = &j, .arena = a, .ret_message = ret_message };
-	if (j.fault != JSON_OK)
+	if (j.fault != JDOC_OK)
 		return complain_of_fault(&p);
-	if (json_type_of(&j, 0) != JSON_OBJECT)
+	if (jdoc_type_of(&j, 0) != JDOC_OBJECT)
 		return complain(&p, SLICE_NONE, SLICE_NONE, "must be a JSON object");
 	p.items = ARENA_ARRAY(a, struct route, j.count);
 	if (!p.items)
 		return OC_NOMEM;
-	for (uint32_t key = json_first(&j, 0); key < json_end(&j, 0); key = json_after(&j, key + 1)) {
+	for (uint32_t key = jdoc_first(&j, 0); key < jdoc_end(&j, 0); key = jdoc_after(&j, key + 1)) {
 		rc = read_part(&p, key);
 		if (rc)
 			return rc;

@@ -1,7 +1,7 @@
 /* The JSON reader: a loop over the bytes and a stack of open containers, no recursion, so that hostile nesting costs nothing.
  * Invariant: at any moment closing the open containers at the current count gives a well-formed list; that is what happens at a fault
  * that ends reading. Any thread; no state. */
-#include "wire/json.h"
+#include "wire/jdoc.h"
 
 #include <stdlib.h>
 
@@ -9,19 +9,19 @@
 #define FEW_KEYS 24 /* up to so many keys are compared pair by pair */
 
 struct reader {
-	struct json *j;
+	struct jdoc *j;
 	struct arena *arena;
 	const char *p;
 	uint32_t n, at, capacity;
-	uint32_t open[JSON_MAX_DEPTH];
+	uint32_t open[JDOC_MAX_DEPTH];
 	unsigned depth;
 	bool key_without_value; /* the last node is a key whose value is yet to come */
 	bool nomem;
 };
 
-static bool fault(struct reader *r, enum json_fault f)
+static bool fault(struct reader *r, enum jdoc_fault f)
 {
-	if (r->j->fault == JSON_OK) {
+	if (r->j->fault == JDOC_OK) {
 		r->j->fault = f;
 		r->j->fault_at = r->at;
 	}
@@ -30,10 +30,10 @@ static bool fault(struct reader *r, enum json_fault f)
 
 static bool grow(struct reader *r)
 {
-	if (r->capacity >= JSON_MAX_NODES)
-		return fault(r, JSON_TOO_MANY);
+	if (r->capacity >= JDOC_MAX_NODES)
+		return fault(r, JDOC_TOO_MANY);
 	uint32_t capacity = r->capacity ? r->capacity * 2 : FIRST_NODES;
-	struct json_node *nodes = ARENA_ARRAY(r->arena, struct json_node, capacity);
+	struct jdoc_node *nodes = ARENA_ARRAY(r->arena, struct jdoc_node, capacity);
 	if (!nodes) {
 		r->nomem = true;
 		return false;
@@ -45,11 +45,11 @@ static bool grow(struct reader *r)
 	return true;
 }
 
-static bool add(struct reader *r, enum json_type type, uint32_t start, uint32_t end)
+static bool add(struct reader *r, enum jdoc_type type, uint32_t start, uint32_t end)
 {
 	if (r->j->count == r->capacity && !grow(r))
 		return false;
-	r->j->nodes[r->j->count] = (struct json_node){ .start = start, .end = end, .next = r->j->count + 1, .type = (uint8_t)type };
+	r->j->nodes[r->j->count] = (struct jdoc_node){ .start = start, .end = end, .next = r->j->count + 1, .type = (uint8_t)type };
 	r->j->count++;
 	return true;
 }
@@ -140,11 +140,11 @@ static bool pass_escape(struct reader *r)
 	int32_t point;
 	size_t length = read_escape(r->p + r->at, r->n - r->at, &point);
 	if (length == 0)
-		return fault(r, JSON_SYNTAX);
+		return fault(r, JDOC_SYNTAX);
 	if (point == 0)
-		fault(r, JSON_NUL);
+		fault(r, JDOC_NUL);
 	else if (is_high(point) || is_low(point))
-		fault(r, JSON_SURROGATE);
+		fault(r, JDOC_SURROGATE);
 	r->at += (uint32_t)length;
 	return true;
 }
@@ -158,12 +158,12 @@ static bool read_string(struct reader *r)
 		while (plain == 8 && r->n - r->at >= 8)
 			r->at += plain = first_special(r->p + r->at);
 		if (r->at == r->n)
-			return fault(r, JSON_SYNTAX);
+			return fault(r, JDOC_SYNTAX);
 		unsigned char c = (unsigned char)r->p[r->at];
 		if (c == '"')
 			break;
 		if (c < 0x20)
-			return fault(r, JSON_SYNTAX);
+			return fault(r, JDOC_SYNTAX);
 		if (c != '\\') {
 			r->at++;
 			continue;
@@ -172,7 +172,7 @@ static bool read_string(struct reader *r)
 		if (!pass_escape(r))
 			return false;
 	}
-	if (!add(r, JSON_STRING, start, r->at))
+	if (!add(r, JDOC_STRING, start, r->at))
 		return false;
 	r->j->nodes[r->j->count - 1].escaped = escaped;
 	r->at++;
@@ -200,12 +200,12 @@ static bool read_exponent(struct reader *r)
 		r->at++;
 	uint32_t start = r->at, digits = pass_digits(r);
 	if (digits == 0)
-		return fault(r, JSON_SYNTAX);
+		return fault(r, JDOC_SYNTAX);
 	uint32_t exponent = 0;
-	for (uint32_t i = start; i < r->at && exponent <= JSON_MAX_EXPONENT; i++)
+	for (uint32_t i = start; i < r->at && exponent <= JDOC_MAX_EXPONENT; i++)
 		exponent = exponent * 10 + (uint32_t)(r->p[i] - '0');
-	if (exponent > JSON_MAX_EXPONENT)
-		fault(r, JSON_NUMBER_RANGE);
+	if (exponent > JDOC_MAX_EXPONENT)
+		fault(r, JDOC_NUMBER_RANGE);
 	return true;
 }
 
@@ -217,22 +217,22 @@ static bool read_number(struct reader *r)
 	bool zero = at(r, '0');
 	uint32_t whole = pass_digits(r), fraction = 0;
 	if (whole == 0 || (zero && whole > 1))
-		return fault(r, JSON_SYNTAX);
+		return fault(r, JDOC_SYNTAX);
 	if (at(r, '.')) {
 		r->at++;
 		fraction = pass_digits(r);
 		if (fraction == 0)
-			return fault(r, JSON_SYNTAX);
+			return fault(r, JDOC_SYNTAX);
 	}
-	if (whole > JSON_MAX_EXPONENT || fraction > JSON_MAX_EXPONENT)
-		fault(r, JSON_NUMBER_RANGE);
-	return read_exponent(r) && add(r, JSON_NUMBER, start, r->at);
+	if (whole > JDOC_MAX_EXPONENT || fraction > JDOC_MAX_EXPONENT)
+		fault(r, JDOC_NUMBER_RANGE);
+	return read_exponent(r) && add(r, JDOC_NUMBER, start, r->at);
 }
 
-static bool read_word(struct reader *r, struct slice word, enum json_type type)
+static bool read_word(struct reader *r, struct slice word, enum jdoc_type type)
 {
 	if (!slice_starts_with(slice_of(r->p + r->at, r->n - r->at), word))
-		return fault(r, JSON_SYNTAX);
+		return fault(r, JDOC_SYNTAX);
 	uint32_t start = r->at;
 	r->at += (uint32_t)word.n;
 	return add(r, type, start, r->at);
@@ -254,8 +254,8 @@ static bool has_duplicate_sorted(struct reader *r, uint32_t object, size_t count
 		return false;
 	}
 	size_t n = 0;
-	for (uint32_t key = json_first(r->j, object); key < r->j->count; key = json_after(r->j, key + 1)) {
-		int rc = json_text(r->j, key, r->arena, &keys[n]);
+	for (uint32_t key = jdoc_first(r->j, object); key < r->j->count; key = jdoc_after(r->j, key + 1)) {
+		int rc = jdoc_text(r->j, key, r->arena, &keys[n]);
 		if (rc == OC_NOMEM)
 			r->nomem = true;
 		n += rc == 0;
@@ -273,10 +273,10 @@ static bool has_duplicate(struct reader *r, uint32_t object)
 	struct slice keys[FEW_KEYS];
 	size_t count = 0;
 	bool escaped = false;
-	for (uint32_t key = json_first(r->j, object); key < r->j->count; key = json_after(r->j, key + 1)) {
+	for (uint32_t key = jdoc_first(r->j, object); key < r->j->count; key = jdoc_after(r->j, key + 1)) {
 		escaped |= r->j->nodes[key].escaped;
 		if (count < FEW_KEYS)
-			keys[count] = json_raw(r->j, key);
+			keys[count] = jdoc_raw(r->j, key);
 		count++;
 	}
 	if (escaped || count > FEW_KEYS)
@@ -292,13 +292,13 @@ static bool has_duplicate(struct reader *r, uint32_t object)
 
 static bool in_object(const struct reader *r)
 {
-	return r->depth && json_type_of(r->j, r->open[r->depth - 1]) == JSON_OBJECT;
+	return r->depth && jdoc_type_of(r->j, r->open[r->depth - 1]) == JDOC_OBJECT;
 }
 
-static bool open_container(struct reader *r, enum json_type type)
+static bool open_container(struct reader *r, enum jdoc_type type)
 {
-	if (r->depth == JSON_MAX_DEPTH)
-		return fault(r, JSON_TOO_DEEP);
+	if (r->depth == JDOC_MAX_DEPTH)
+		return fault(r, JDOC_TOO_DEEP);
 	if (!add(r, type, r->at, r->at + 1))
 		return false;
 	r->open[r->depth++] = r->j->count - 1;
@@ -312,19 +312,19 @@ static void close_container(struct reader *r)
 	r->at++;
 	r->j->nodes[node].end = r->at;
 	r->j->nodes[node].next = r->j->count;
-	if (json_type_of(r->j, node) == JSON_OBJECT && has_duplicate(r, node))
-		fault(r, JSON_DUPLICATE_KEY);
+	if (jdoc_type_of(r->j, node) == JDOC_OBJECT && has_duplicate(r, node))
+		fault(r, JDOC_DUPLICATE_KEY);
 }
 
 static bool read_key(struct reader *r)
 {
 	skip_space(r);
 	if (!at(r, '"') || !read_string(r))
-		return fault(r, JSON_SYNTAX);
+		return fault(r, JDOC_SYNTAX);
 	r->key_without_value = true;
 	skip_space(r);
 	if (!at(r, ':'))
-		return fault(r, JSON_SYNTAX);
+		return fault(r, JDOC_SYNTAX);
 	r->at++;
 	return true;
 }
@@ -333,20 +333,20 @@ static bool read_value(struct reader *r)
 {
 	skip_space(r);
 	if (r->at == r->n)
-		return fault(r, JSON_SYNTAX);
+		return fault(r, JDOC_SYNTAX);
 	switch (r->p[r->at]) {
 	case '{':
-		return open_container(r, JSON_OBJECT);
+		return open_container(r, JDOC_OBJECT);
 	case '[':
-		return open_container(r, JSON_ARRAY);
+		return open_container(r, JDOC_ARRAY);
 	case '"':
 		return read_string(r);
 	case 't':
-		return read_word(r, SLICE("true"), JSON_TRUE);
+		return read_word(r, SLICE("true"), JDOC_TRUE);
 	case 'f':
-		return read_word(r, SLICE("false"), JSON_FALSE);
+		return read_word(r, SLICE("false"), JDOC_FALSE);
 	case 'n':
-		return read_word(r, SLICE("null"), JSON_NULL);
+		return read_word(r, SLICE("null"), JDOC_NULL);
 	default:
 		return read_number(r);
 	}
@@ -375,12 +375,12 @@ static bool next_value(struct reader *r)
 			return !object || read_key(r);
 		}
 		if (!at(r, object ? '}' : ']'))
-			return fault(r, JSON_SYNTAX);
+			return fault(r, JDOC_SYNTAX);
 		close_container(r);
 	}
 	skip_space(r);
 	if (r->at < r->n)
-		fault(r, JSON_SYNTAX);
+		fault(r, JDOC_SYNTAX);
 	return false;
 }
 
@@ -404,22 +404,22 @@ static void close_broken(struct reader *r)
 	if (r->key_without_value)
 		r->j->count--;
 	while (r->depth) {
-		struct json_node *node = &r->j->nodes[r->open[--r->depth]];
+		struct jdoc_node *node = &r->j->nodes[r->open[--r->depth]];
 		node->next = r->j->count;
 		node->end = r->at;
 	}
 }
 
-int json_parse(struct slice text, struct arena *a, struct json *ret)
+int jdoc_parse(struct slice text, struct arena *a, struct jdoc *ret)
 {
-	struct json j = { .text = text };
+	struct jdoc j = { .text = text };
 	struct reader r = { .j = &j, .arena = a, .p = text.p, .n = (uint32_t)text.n };
 	if (text.n > UINT32_MAX - 16) {
 		r.n = 0;
-		fault(&r, JSON_TOO_MANY);
+		fault(&r, JDOC_TOO_MANY);
 	} else {
 		if (!slice_is_utf8(text))
-			fault(&r, JSON_BAD_UTF8);
+			fault(&r, JDOC_BAD_UTF8);
 		read_document(&r);
 	}
 	if (r.nomem)
@@ -431,7 +431,7 @@ int json_parse(struct slice text, struct arena *a, struct json *ret)
 
 /* ---- looking at it ---- */
 
-struct slice json_raw(const struct json *j, uint32_t node)
+struct slice jdoc_raw(const struct jdoc *j, uint32_t node)
 {
 	return slice_of(j->text.p + j->nodes[node].start, j->nodes[node].end - j->nodes[node].start);
 }
@@ -465,10 +465,10 @@ static size_t take(struct slice *s, char out[4])
 	return length == 0 || point == 0 || is_high(point) || is_low(point) ? 0 : put_utf8(point, out);
 }
 
-int json_text(const struct json *j, uint32_t node, struct arena *a, struct slice *ret)
+int jdoc_text(const struct jdoc *j, uint32_t node, struct arena *a, struct slice *ret)
 {
-	struct slice raw = json_raw(j, node);
-	if (j->fault != JSON_OK && !slice_is_utf8(raw))
+	struct slice raw = jdoc_raw(j, node);
+	if (j->fault != JDOC_OK && !slice_is_utf8(raw))
 		return OC_INVALID;
 	if (!j->nodes[node].escaped) {
 		*ret = raw;
@@ -488,9 +488,9 @@ int json_text(const struct json *j, uint32_t node, struct arena *a, struct slice
 	return 0;
 }
 
-bool json_text_is(const struct json *j, uint32_t node, struct slice text)
+bool jdoc_text_is(const struct jdoc *j, uint32_t node, struct slice text)
 {
-	struct slice raw = json_raw(j, node);
+	struct slice raw = jdoc_raw(j, node);
 	if (!j->nodes[node].escaped)
 		return slice_eq(raw, text);
 	while (raw.n) {
@@ -503,10 +503,10 @@ bool json_text_is(const struct json *j, uint32_t node, struct slice text)
 	return text.n == 0;
 }
 
-uint32_t json_member(const struct json *j, uint32_t object, struct slice name)
+uint32_t jdoc_member(const struct jdoc *j, uint32_t object, struct slice name)
 {
-	for (uint32_t key = json_first(j, object); key < json_end(j, object); key = json_after(j, key + 1))
-		if (json_text_is(j, key, name))
+	for (uint32_t key = jdoc_first(j, object); key < jdoc_end(j, object); key = jdoc_after(j, key + 1))
+		if (jdoc_text_is(j, key, name))
 			return key + 1;
 	return 0;
 }
@@ -578,27 +578,27 @@ static bool read_decimal(struct slice s, struct decimal *ret)
 	return s.n == 0;
 }
 
-enum json_int json_int64(struct slice literal, int64_t *ret)
+enum jdoc_int jdoc_int64(struct slice literal, int64_t *ret)
 {
 	struct decimal d = { .n = 0 };
 	bool negative = take_char(&literal, '-');
 	if (!read_decimal(literal, &d))
-		return JSON_INT_NOT_A_NUMBER;
+		return JDOC_INT_NOT_A_NUMBER;
 	if (d.n == 0 && !d.too_many) {
 		*ret = 0;
-		return JSON_INT_OK;
+		return JDOC_INT_OK;
 	}
 	if (d.exponent < 0)
-		return JSON_INT_FRACTION;
+		return JDOC_INT_FRACTION;
 	if (d.too_many || d.exponent > 19)
-		return JSON_INT_RANGE;
+		return JDOC_INT_RANGE;
 	int64_t v = 0;
 	for (int64_t i = 0; i < (int64_t)d.n + d.exponent; i++) {
 		int64_t digit = i < (int64_t)d.n ? d.digits[i] - '0' : 0;
 		if (__builtin_mul_overflow(v, (int64_t)10, &v) ||
 		    (negative ? __builtin_sub_overflow(v, digit, &v) : __builtin_add_overflow(v, digit, &v)))
-			return JSON_INT_RANGE;
+			return JDOC_INT_RANGE;
 	}
 	*ret = v;
-	return JSON_INT_OK;
+	return JDOC_INT_OK;
 }
