@@ -63,11 +63,22 @@ bool slice_to_int64(struct slice s, int64_t *ret)
 	return true;
 }
 
+static size_t skip_ascii(const unsigned char *p, size_t i, size_t n)
+{
+	uint64_t eight;
+	for (; n - i >= sizeof eight; i += sizeof eight) {
+		memcpy(&eight, p + i, sizeof eight);
+		if (eight & 0x8080808080808080u)
+			break;
+	}
+	return i;
+}
+
 bool slice_is_utf8(struct slice s)
 {
 	const unsigned char *p = (const unsigned char *)s.p;
 	size_t i = 0;
-	while (i < s.n) {
+	while ((i = skip_ascii(p, i, s.n)) < s.n) {
 		unsigned char c = p[i];
 		if (c < 0x80) {
 			i++;

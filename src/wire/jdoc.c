@@ -431,11 +431,6 @@ int jdoc_parse(struct slice text, struct arena *a, struct jdoc *ret)
 
 /* ---- looking at it ---- */
 
-struct slice jdoc_raw(const struct jdoc *j, uint32_t node)
-{
-	return slice_of(j->text.p + j->nodes[node].start, j->nodes[node].end - j->nodes[node].start);
-}
-
 static size_t put_utf8(int32_t c, char *out)
 {
 	uint32_t u = (uint32_t)c;
@@ -488,11 +483,9 @@ int jdoc_text(const struct jdoc *j, uint32_t node, struct arena *a, struct slice
 	return 0;
 }
 
-bool jdoc_text_is(const struct jdoc *j, uint32_t node, struct slice text)
+bool jdoc_escaped_text_is(const struct jdoc *j, uint32_t node, struct slice text)
 {
 	struct slice raw = jdoc_raw(j, node);
-	if (!j->nodes[node].escaped)
-		return slice_eq(raw, text);
 	while (raw.n) {
 		char c[4];
 		size_t n = take(&raw, c);

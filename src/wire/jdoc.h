@@ -43,11 +43,19 @@ OC_NODISCARD int jdoc_parse(struct slice text, struct arena *a, struct jdoc *ret
 
 static inline enum jdoc_type jdoc_type_of(const struct jdoc *j, uint32_t node) { return (enum jdoc_type)j->nodes[node].type; }
 /* What stands in the text: a string without its quotes and with its escapes, anything else whole. */
-struct slice jdoc_raw(const struct jdoc *j, uint32_t node);
+static inline struct slice jdoc_raw(const struct jdoc *j, uint32_t node)
+{
+	return slice_of(j->text.p + j->nodes[node].start, j->nodes[node].end - j->nodes[node].start);
+}
 /* A string's text: a slice of the text itself where nothing is escaped. OC_NOMEM; OC_INVALID where the string cannot be had as UTF-8 without
  * NUL. */
 OC_NODISCARD int jdoc_text(const struct jdoc *j, uint32_t node, struct arena *a, struct slice *ret);
-bool jdoc_text_is(const struct jdoc *j, uint32_t node, struct slice text); /* compares without unescaping into memory */
+/* Compares without unescaping into memory. */
+bool jdoc_escaped_text_is(const struct jdoc *j, uint32_t node, struct slice text);
+static inline bool jdoc_text_is(const struct jdoc *j, uint32_t node, struct slice text)
+{
+	return j->nodes[node].escaped ? jdoc_escaped_text_is(j, node, text) : slice_eq(jdoc_raw(j, node), text);
+}
 
 /* for (uint32_t key = jdoc_first(j, object); key < jdoc_end(j, object); key = jdoc_after(j, key + 1)) … value is key + 1 */
 static inline uint32_t jdoc_first(const struct jdoc *j, uint32_t node) { (void)j; return node + 1; }
