@@ -52,7 +52,7 @@ struct ingest;
 /* Starts the writer's thread. With `store` OC_DOWN at start it still starts and keeps trying. */
 OC_NODISCARD int ingest_start(const struct ingest_options *o, struct metrics *m, struct ingest **ret);
 
-/* 0: `done` will be called exactly once. OC_FULL: the queue is full, `done` will not be called; answer 503. */
+/* 0: `done` will be called exactly once. OC_FULL: the queue is full; OC_DOWN: the store is down: `done` will not be called, answer 503. */
 OC_NODISCARD int ingest_submit(struct ingest *in, struct ingest_item *item);
 
 bool ingest_is_up(struct ingest *in);       /* the store took the last batch, or answered the last probe */

@@ -1,0 +1,350 @@
+/* One attempt at one transaction: which events and calls it touches, then load, fold, judge, commit.
+ *
+ * Invariant: the calls are locked (store_batch_load) before anything is believed about them, and nothing is told to anybody before
+ * store_batch_commit gave 0. An attempt changes neither the items nor the writer, so that it may be made again, or in halves.
+ * Runs on the writer's thread. */
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "ingest/internal.h"
+
+static struct slice some(struct slice s) { return s.n ? s : SLICE_NONE; }
+
+/* ---- plan: event ids each once, rooms sorted and each once, names ---- */
+
+struct room_touch {
+	struct slice sid, name;
+	int64_t start_s;
+};
+
+static uint32_t hash_of(struct slice s)
+{
+	uint32_t h = 2166136261u;
+	for (size_t i = 0; i < s.n; i++)
+		h = (h ^ (unsigned char)s.p[i]) * 16777619u;
+	return h;
+}
+
+/* Fills touch.event_ids; marks the twins. */
+static int plan_ids(struct batch *b)
+{
+	size_t slot_count = 16;
+	while (slot_count < b->entry_count * 2)
+		slot_count *= 2;
+	uint32_t *slots = ARENA_ARRAY(b->a, uint32_t, slot_count); /* 1 + index into ids; 0 = free */
+	struct slice *ids = ARENA_ARRAY(b->a, struct slice, b->entry_count);
+	if (!slots || !ids)
+		return OC_NOMEM;
+	size_t count = 0;
+	for (size_t i = 0; i < b->entry_count; i++) {
+		struct entry *e = &b->entries[i];
+		struct slice id = e->item->decoded->event.id;
+		size_t at = hash_of(id) & (slot_count - 1);
+		while (slots[at] && !slice_eq(ids[slots[at] - 1], id))
+			at = (at + 1) & (slot_count - 1);
+		e->twin = slots[at] != 0;
+		if (!e->twin) {
+			ids[count++] = id;
+			slots[at] = (uint32_t)count;
+		}
+		e->id_at = slots[at] - 1;
+	}
+	b->touch.event_ids = ids;
+	b->touch.event_count = count;
+	return 0;
+}
+
+static int64_t earliest(int64_t x, int64_t y) { return x == 0 ? y : y == 0 ? x : x < y ? x : y; }
+
+static int by_sid(const void *x, const void *y)
+{
+	return slice_cmp(((const struct room_touch *)x)->sid, ((const struct room_touch *)y)->sid);
+}
+
+static int set_rooms(struct batch *b, struct room_touch *rooms, size_t n)
+{
+	if (n > 1)
+		qsort(rooms, n, sizeof *rooms, by_sid);
+	struct slice *sids = ARENA_ARRAY(b->a, struct slice, n), *names = ARENA_ARRAY(b->a, struct slice, n);
+	int64_t *starts = ARENA_ARRAY(b->a, int64_t, n);
+	if (!sids || !names || !starts)
+		return OC_NOMEM;
+	size_t count = 0;
+	for (size_t i = 0; i < n; i++) {
+		if (count == 0 || !slice_eq(sids[count - 1], rooms[i].sid))
+			sids[count++] = rooms[i].sid;
+		if (slice_is_none(names[count - 1]))
+			names[count - 1] = rooms[i].name;
+		starts[count - 1] = earliest(starts[count - 1], rooms[i].start_s);
+	}
+	b->touch.room_sids = sids;
+	b->touch.room_names = names;
+	b->touch.start_s = starts;
+	b->touch.room_count = count;
+	return 0;
+}
+
+static int plan_rooms(struct batch *b, const struct slice *sids, size_t sid_count)
+{
+	struct room_touch *rooms = ARENA_ARRAY(b->a, struct room_touch, b->entry_count + sid_count);
+	struct slice *names = ARENA_ARRAY(b->a, struct slice, b->entry_count);
+	int64_t *name_at_s = ARENA_ARRAY(b->a, int64_t, b->entry_count);
+	if (!rooms || !names || !name_at_s)
+		return OC_NOMEM;
+	size_t room_count = 0, name_count = 0;
+	for (size_t i = 0; i < b->entry_count; i++) {
+		struct entry *e = &b->entries[i];
+		const struct event *ev = &e->item->decoded->event;
+		e->name_at = SIZE_MAX;
+		if (e->twin || e->item->decoded->cause != DECODE_OK)
+			continue;
+		if (ev->room.sid.n) {
+			rooms[room_count++] = (struct room_touch){ ev->room.sid, some(ev->room.name),
+				earliest(ev->created_at_s, ev->room.creation_time_ms / 1000) };
+		} else if (ev->room.name.n) {
+			e->name_at = name_count;
+			names[name_count] = ev->room.name;
+			name_at_s[name_count++] = ev->created_at_s ? ev->created_at_s : e->item->received_ms / 1000;
+		}
+	}
+	for (size_t i = 0; i < sid_count; i++)
+		rooms[room_count++] = (struct room_touch){ sids[i], SLICE_NONE, 0 };
+	b->touch.names = names;
+	b->touch.name_at_s = name_at_s;
+	b->touch.name_count = name_count;
+	return set_rooms(b, rooms, room_count);
+}
+
+static int plan(struct writer *w, struct ingest_item *const *items, size_t n, struct batch **ret)
+{
+	arena_reset(w->arena);
+	struct batch *b = ARENA_NEW(w->arena, struct batch);
+	if (!b)
+		return OC_NOMEM;
+	*b = (struct batch){ .w = w, .a = w->arena, .entry_count = n, .now_ms = clock_wall_ms() };
+	b->entries = ARENA_ARRAY(b->a, struct entry, n);
+	if (!b->entries)
+		return OC_NOMEM;
+	for (size_t i = 0; i < n; i++)
+		b->entries[i].item = items[i];
+	*ret = b;
+	return plan_ids(b);
+}
+
+/* ---- journal rows and results ---- */
+
+static void fill_row(const struct batch *b, const struct entry *e, struct journal_row *r)
+{
+	const struct ingest_item *item = e->item;
+	const struct event *ev = &item->decoded->event;
+	bool processed = slice_is_none(e->error);
+	*r = (struct journal_row){
+		.event_id = ev->id,
+		.event = ev->type_name.n ? ev->type_name : SLICE("unknown"),
+		.room_name = some(ev->room.name),
+		.room_sid = e->call ? e->call->room_sid : some(ev->room.sid),
+		.participant_identity = some(ev->participant.identity),
+		.participant_sid = some(ev->participant.sid),
+		.timestamp_s = ev->created_at_s,
+		.payload = item->decoded->payload,
+		.raw_body = slice_is_none(item->decoded->payload) ? item->body : SLICE_NONE,
+		.processed = processed,
+		.error_message = e->error,
+		.created_at_ms = item->received_ms,
+		.processed_at_ms = processed ? b->now_ms : 0,
+		.source = item->source,
+		.key_id = some(ev->key_id),
+		.user_id = e->call ? e->call->user_id : SLICE_NONE,
+		.call_log_id = e->call ? e->call->call_log_id : SLICE_NONE,
+	};
+	memcpy(r->body_hash, item->body_hash, sizeof r->body_hash);
+}
+
+bool event_type_matters(enum event_type t)
+{
+	switch (t) {
+	case EVENT_UNKNOWN:
+	case EVENT_INGRESS_STARTED:
+	case EVENT_INGRESS_ENDED:
+	case EVENT_AGENT_JOB_STARTED:
+	case EVENT_AGENT_JOB_ENDED:
+		return false;
+	case EVENT_ROOM_STARTED:
+	case EVENT_ROOM_FINISHED:
+	case EVENT_PARTICIPANT_JOINED:
+	case EVENT_PARTICIPANT_LEFT:
+	case EVENT_PARTICIPANT_ABORTED:
+	case EVENT_TRACK_PUBLISHED:
+	case EVENT_TRACK_UNPUBLISHED:
+	case EVENT_EGRESS_STARTED:
+	case EVENT_EGRESS_UPDATED:
+	case EVENT_EGRESS_ENDED:
+	case EVENT_MARK:
+		return true;
+	}
+	return false;
+}
+
+static const char *cause_message(enum decode_cause c)
+{
+	static const char *const messages[] = {
+#define X(name, e, text) [e] = "Event kept aside: " text,
+		DECODE_CAUSES(X)
+#undef X
+	};
+	return messages[c];
+}
+
+static void set_result(struct entry *e, enum ingest_result result, const char *message)
+{
+	e->result = result;
+	e->message = message;
+}
+
+static void decide_result(struct entry *e)
+{
+	const struct decoded *d = e->item->decoded;
+	if (d->cause != DECODE_OK)
+		set_result(e, INGEST_QUARANTINED, cause_message(d->cause));
+	else if (e->call && !slice_is_none(e->error))
+		set_result(e, INGEST_QUARANTINED, "Event kept aside: its call has a conflict");
+	else if (!event_type_matters(d->event.type))
+		set_result(e, INGEST_IGNORED, "Event kept; its type says nothing about a call");
+	else if (!e->call && !d->event.room.name.n)
+		set_result(e, INGEST_QUARANTINED, "Event kept aside: it names no room");
+	else if (!e->call)
+		set_result(e, INGEST_PROCESSED, "Event kept until its call is known");
+	else
+		set_result(e, INGEST_PROCESSED, "Event processed");
+}
+
+/* What keeps an event aside that has been read: nothing, or no call to belong to, or a call whose tenant is disputed. */
+static void decide_error(struct entry *e)
+{
+	const struct event *ev = &e->item->decoded->event;
+	if (!slice_is_none(e->error))
+		return;
+	if (e->call)
+		e->error = e->call->tenant_error;
+	else if (event_type_matters(ev->type))
+		e->error = ev->room.name.n ? SLICE("waits for its call") : SLICE("names no room");
+}
+
+static int decode_error(struct batch *b, struct entry *e)
+{
+	struct buf *text = &b->w->text;
+	buf_clear(text);
+	buf_puts(text, decode_cause_text(e->item->decoded->cause));
+	if (e->item->decoded->cause_field.n) {
+		buf_puts(text, ": ");
+		buf_put(text, e->item->decoded->cause_field);
+	}
+	if (buf_failed(text) || !arena_copy(b->a, buf_slice(text), &e->error))
+		return OC_NOMEM;
+	e->call = store_loaded_find(&b->loaded, e->item->decoded->event.room.sid);
+	return 0;
+}
+
+static int make_rows(struct batch *b, struct journal_row *rows, size_t *ret_count)
+{
+	size_t count = 0;
+	for (size_t i = 0; i < b->entry_count; i++) {
+		struct entry *e = &b->entries[i];
+		if (e->twin || b->loaded.known[e->id_at]) {
+			set_result(e, INGEST_DUPLICATE, "Event already processed (idempotency)");
+			continue;
+		}
+		if (e->item->decoded->cause != DECODE_OK) {
+			int r = decode_error(b, e);
+			if (r < 0)
+				return r;
+		} else {
+			decide_error(e);
+		}
+		decide_result(e);
+		fill_row(b, e, &rows[count++]);
+	}
+	*ret_count = count;
+	return 0;
+}
+
+/* ---- the attempt ---- */
+
+static int commit(struct batch *b, const struct journal_row *rows, size_t row_count)
+{
+	struct store_changes changes = {
+		.events = rows,
+		.event_count = row_count,
+		.calls = b->loaded.calls,
+		.call_count = b->loaded.call_count,
+		.binds = b->binds,
+		.bind_count = b->bind_count,
+		.now_ms = b->now_ms,
+	};
+	return store_batch_commit(b->w->store, &changes, b->a);
+}
+
+int batch_run(struct writer *w, struct ingest_item *const *items, size_t n, const struct slice *sids, size_t sid_count, struct batch **ret)
+{
+	struct batch *b;
+	int r = plan(w, items, n, &b);
+	if (r == 0)
+		r = plan_rooms(b, sids, sid_count);
+	if (r == 0)
+		r = store_batch_load(w->store, &b->touch, b->a, &b->loaded);
+	if (r < 0)
+		return r;
+	b->states = ARENA_ARRAY(b->a, struct call_state, b->loaded.call_count);
+	b->binds = ARENA_ARRAY(b->a, struct bind_row, b->loaded.unbound_count);
+	struct journal_row *rows = ARENA_ARRAY(b->a, struct journal_row, n);
+	if (!b->states || !b->binds || !rows)
+		return OC_NOMEM;
+	size_t row_count = 0;
+	r = judge_fold(b);
+	if (r == 0)
+		r = judge_calls(b);
+	if (r < 0)
+		return r == OC_NOMEM ? OC_NOMEM : OC_DATA;
+	r = make_rows(b, rows, &row_count);
+	if (r == 0)
+		r = commit(b, rows, row_count);
+	if (r == 0)
+		*ret = b;
+	return r;
+}
+
+/* Only what the journal cannot do without, beside the bytes as they came. */
+static void strip_row(struct journal_row *r, const struct ingest_item *item)
+{
+	r->payload = SLICE_NONE;
+	r->raw_body = item->body;
+	r->room_name = r->participant_identity = r->participant_sid = r->key_id = SLICE_NONE;
+}
+
+int batch_run_aside(struct writer *w, struct ingest_item *item, enum aside_form form, struct slice reason, struct batch **ret)
+{
+	struct batch *b;
+	int r = plan(w, &item, 1, &b);
+	if (r == 0)
+		r = store_batch_load(w->store, &b->touch, b->a, &b->loaded);
+	if (r < 0)
+		return r;
+	struct entry *e = &b->entries[0];
+	struct journal_row row;
+	size_t row_count = 0;
+	if (b->loaded.known[0]) {
+		set_result(e, INGEST_DUPLICATE, "Event already processed (idempotency)");
+	} else {
+		set_result(e, INGEST_QUARANTINED, "Event kept aside: the database refused it");
+		if (!arena_copy(b->a, reason, &e->error))
+			return OC_NOMEM;
+		fill_row(b, e, &row);
+		row_count = 1;
+		if (form != ASIDE_WHOLE)
+			strip_row(&row, item);
+	}
+	r = commit(b, &row, row_count);
+	if (r == 0)
+		*ret = b;
+	return r;
+}

@@ -1,0 +1,347 @@
+/* The pure part of a batch: new events into the facts of their calls, then tenant and verdict, then what has changed.
+ *
+ * Invariants: an event that names a room SID is folded into that room and no other. Facts are decoded once a call and batch and
+ * encoded once. A call is written only where its bytes differ from the stored ones, so that a duplicate costs no write and a verdict's
+ * revision counts real changes. A call whose stored facts cannot be read is left as it is; its events are kept aside.
+ * The clock's reading is b->now_ms, taken when the attempt began. Runs on the writer's thread. */
+#include <assert.h>
+
+#include "ingest/internal.h"
+
+#define START_LEEWAY_S 2         /* createdAt is floored and senders' clocks differ a little */
+#define LOOK_LATER_MS (60 * 1000) /* for a due time that has passed already */
+
+static const struct slice unreadable_facts = { "the call's stored facts cannot be read", 38 };
+
+/* ---- the state of a call ---- */
+
+static int look(struct batch *b, struct call_row *row, struct call_state **ret)
+{
+	struct call_state *st = &b->states[row - b->loaded.calls];
+	if (!st->looked) {
+		int r = slice_is_empty(row->facts) ? facts_new(b->a, row->room_sid, &st->facts)
+						   : facts_decode(b->a, row->facts, &st->facts);
+		if (r == OC_NOMEM)
+			return r;
+		st->looked = true;
+		st->unreadable = r < 0 || !slice_eq(st->facts->room_sid, row->room_sid);
+	}
+	*ret = st;
+	return 0;
+}
+
+static int fold(struct batch *b, struct call_row *row, const struct event *ev, struct slice *ret_error)
+{
+	struct call_state *st;
+	int r = look(b, row, &st);
+	if (r < 0)
+		return r;
+	if (st->unreadable) {
+		*ret_error = unreadable_facts;
+		return 0;
+	}
+	r = facts_fold(st->facts, ev);
+	if (r == OC_NOMEM)
+		return r;
+	if (r < 0)
+		*ret_error = slice_cstr(oc_error_text(r));
+	else
+		st->folded = true;
+	return 0;
+}
+
+/* ---- which call of this name was open then? ---- */
+
+static int64_t start_of(const struct facts *f, const struct call_row *row)
+{
+	int64_t start = row->started_at_ms / 1000;
+	const int64_t others[] = { f->creation_time_ms / 1000, f->first_event_s };
+	for (size_t i = 0; i < 2; i++)
+		if (others[i] && (!start || others[i] < start))
+			start = others[i];
+	return start;
+}
+
+static int64_t end_of(const struct facts *f, const struct call_row *row)
+{
+	if (!slice_is_none(f->finished.event_id))
+		return f->finished.at_s;
+	return row->outcome.n ? row->ended_at_ms / 1000 : 0;
+}
+
+/* The latest of the loaded calls of this name that had begun by at_s and not ended before it; NULL where there is none.
+ * `hint` is the call that the store would take; it decides only where a call's beginning is unknown. */
+static int match_by_name(struct batch *b, struct slice name, int64_t at_s, struct slice hint, struct call_row **ret)
+{
+	struct call_row *best = NULL;
+	int64_t best_start = 0;
+	for (size_t i = 0; i < b->loaded.call_count; i++) {
+		struct call_row *row = &b->loaded.calls[i];
+		struct facts *f = b->states[i].facts;
+		struct slice own = f && f->room_name.n ? f->room_name : row->room_name;
+		if (!slice_eq(own, name))
+			continue;
+		struct call_state *st;
+		int r = look(b, row, &st);
+		if (r < 0)
+			return r;
+		if (st->unreadable)
+			continue;
+		int64_t start = start_of(st->facts, row), end = end_of(st->facts, row);
+		bool begun = start ? start <= at_s + START_LEEWAY_S : slice_eq(row->room_sid, hint);
+		if (begun && !(end && end < at_s) && (!best || start > best_start)) {
+			best = row;
+			best_start = start;
+		}
+	}
+	*ret = best;
+	return 0;
+}
+
+/* ---- folding ---- */
+
+static bool is_new(const struct batch *b, const struct entry *e)
+{
+	return !e->twin && !b->loaded.known[e->id_at] && e->item->decoded->cause == DECODE_OK;
+}
+
+static int fold_by_sid(struct batch *b)
+{
+	for (size_t i = 0; i < b->entry_count; i++) {
+		struct entry *e = &b->entries[i];
+		const struct event *ev = &e->item->decoded->event;
+		if (!is_new(b, e) || !ev->room.sid.n)
+			continue;
+		e->call = store_loaded_find(&b->loaded, ev->room.sid);
+		assert(e->call); /* store_batch_load gives every room it was asked for */
+		int r = fold(b, e->call, ev, &e->error);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* After fold_by_sid, so that a call that begins in this very batch is found too. */
+static int fold_by_name(struct batch *b)
+{
+	for (size_t i = 0; i < b->entry_count; i++) {
+		struct entry *e = &b->entries[i];
+		const struct event *ev = &e->item->decoded->event;
+		if (e->name_at == SIZE_MAX || !is_new(b, e))
+			continue;
+		int r = match_by_name(b, ev->room.name, b->touch.name_at_s[e->name_at], b->loaded.name_room_sids[e->name_at], &e->call);
+		if (r == 0 && e->call)
+			r = fold(b, e->call, ev, &e->error);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int decode_waiting(struct batch *b, const struct unbound_row *u, struct decoded *ret)
+{
+	struct decode_options o = b->w->options->decode;
+	o.iso_times = o.iso_times || slice_eq(u->source, SLICE("hmac"));
+	int r = decode_event(u->payload, &o, b->a, ret);
+	ret->event.id = u->event_id;
+	ret->event.key_id = u->key_id;
+	return r;
+}
+
+static int fold_waiting(struct batch *b)
+{
+	for (size_t i = 0; i < b->loaded.unbound_count; i++) {
+		const struct unbound_row *u = &b->loaded.unbound[i];
+		struct call_row *row;
+		int64_t at_s = u->timestamp_s ? u->timestamp_s : u->created_at_ms / 1000;
+		int r = match_by_name(b, u->room_name, at_s, SLICE_NONE, &row);
+		if (r < 0)
+			return r;
+		if (!row || slice_is_none(u->payload))
+			continue;
+		struct decoded d = { .cause = DECODE_NOT_JSON };
+		r = decode_waiting(b, u, &d);
+		if (r < 0)
+			return r;
+		if (d.cause != DECODE_OK || (d.event.room.sid.n && !slice_eq(d.event.room.sid, row->room_sid)))
+			continue;
+		struct bind_row *bind = &b->binds[b->bind_count];
+		*bind = (struct bind_row){ .event_id = u->event_id, .room_sid = row->room_sid };
+		r = fold(b, row, &d.event, &bind->error_message);
+		if (r < 0)
+			return r;
+		b->bind_count++;
+	}
+	return 0;
+}
+
+int judge_fold(struct batch *b)
+{
+	int r = fold_by_sid(b);
+	if (r == 0)
+		r = fold_by_name(b);
+	if (r == 0)
+		r = fold_waiting(b);
+	return r;
+}
+
+/* ---- judging ---- */
+
+static bool keep_text(struct batch *b, struct slice *ret)
+{
+	return !buf_failed(&b->w->text) && arena_copy(b->a, buf_slice(&b->w->text), ret);
+}
+
+static int dispute_text(struct batch *b, const struct tenant *t, struct slice *ret)
+{
+	struct buf *text = &b->w->text;
+	buf_clear(text);
+	buf_putf(text, "witnesses of rank %d disagree about the tenant: ", (int)t->rank);
+	buf_put_json_string(text, t->one);
+	buf_puts(text, " and ");
+	buf_put_json_string(text, t->other);
+	return keep_text(b, ret) ? 0 : OC_NOMEM;
+}
+
+/* Sets the row's user_id and tenant_error; *ret_changed. A tenant that was known stays where nothing speaks any more. */
+static int judge_tenant(struct batch *b, struct call_row *row, const struct facts *f, bool ended, bool *ret_changed)
+{
+	struct tenant t = tenant_resolve(f, row->host_user_id, b->w->options->default_user, ended);
+	struct slice user = row->user_id, error = SLICE_NONE;
+	switch (t.state) {
+	case TENANT_UNKNOWN:
+		break;
+	case TENANT_KNOWN:
+		user = t.id;
+		break;
+	case TENANT_DISPUTED: {
+		user = SLICE_NONE;
+		int r = dispute_text(b, &t, &error);
+		if (r < 0)
+			return r;
+		break;
+	}
+	}
+	*ret_changed = !slice_eq(user, row->user_id) || !slice_eq(error, row->tenant_error);
+	row->user_id = user;
+	row->tenant_error = error;
+	return 0;
+}
+
+static bool same_columns(const struct verdict *x, const struct verdict *y)
+{
+	return x->status == y->status && x->direction == y->direction && x->outcome == y->outcome &&
+	       slice_eq(x->phone_number, y->phone_number) && slice_eq(x->sip_call_id, y->sip_call_id) &&
+	       x->started_at_ms == y->started_at_ms && x->ended_at_ms == y->ended_at_ms && x->duration_s == y->duration_s &&
+	       slice_eq(x->recording_url, y->recording_url);
+}
+
+/* The verdict's members are the same; are the columns of call_logs too? They are functions of the facts, so ask the stored ones. */
+static int columns_changed(struct batch *b, struct slice stored_facts, const struct verdict *now, bool *ret)
+{
+	struct facts *before;
+	struct verdict v;
+	int r = facts_decode(b->a, stored_facts, &before);
+	if (r == 0)
+		r = verdict_classify(before, VERDICT_RULES_VERSION, b->now_ms, b->a, &v);
+	if (r == 0)
+		*ret = !same_columns(&v, now);
+	return r;
+}
+
+static void set_row(struct batch *b, struct call_row *row, struct call_state *st, const struct verdict *v, bool members_changed)
+{
+	bool final = v->outcome != OUTCOME_NONE;
+	st->outcome = v->outcome;
+	st->first_final = final && row->revision == 0;
+	if (final && (members_changed || row->revision == 0))
+		row->revision++;
+	row->rules = v->rules;
+	row->outcome = final ? slice_cstr(outcome_name(v->outcome)) : SLICE_NONE;
+	row->started_at_ms = v->started_at_ms;
+	row->ended_at_ms = v->ended_at_ms;
+	row->new_verdict = v;
+	if (st->facts->room_name.n)
+		row->room_name = st->facts->room_name;
+	int64_t due = v->due_at_ms && v->due_at_ms <= b->now_ms ? b->now_ms + LOOK_LATER_MS : v->due_at_ms;
+	if (due != row->due_at_ms)
+		row->facts_changed = true;
+	row->due_at_ms = due;
+}
+
+/* Facts and verdict as bytes, into the batch's arena. */
+static int encode(struct batch *b, const struct facts *f, const struct verdict *v, struct slice *ret_facts, struct slice *ret_members)
+{
+	struct buf *text = &b->w->text;
+	buf_clear(text);
+	facts_encode(f, text);
+	if (!keep_text(b, ret_facts))
+		return OC_NOMEM;
+	buf_clear(text);
+	struct jsonw json = JSONW(text);
+	jw_obj(&json);
+	verdict_write_members(v, &json);
+	jw_obj_end(&json);
+	return keep_text(b, ret_members) ? 0 : OC_NOMEM;
+}
+
+static int judge_known(struct batch *b, struct call_row *row, struct call_state *st)
+{
+	struct verdict *v = ARENA_NEW(b->a, struct verdict);
+	if (!v)
+		return OC_NOMEM;
+	int r = tenant_apply_routes(st->facts, b->w->options->routes);
+	if (r == 0)
+		r = verdict_classify(st->facts, VERDICT_RULES_VERSION, b->now_ms, b->a, v);
+	struct slice facts, members;
+	if (r == 0)
+		r = encode(b, st->facts, v, &facts, &members);
+	bool tenant_changed = false, changed_columns = false;
+	if (r == 0)
+		r = judge_tenant(b, row, st->facts, v->status == CALL_ENDED, &tenant_changed);
+	if (r < 0)
+		return r;
+	row->facts_changed = !slice_eq(facts, row->facts);
+	bool members_changed = !slice_eq(members, row->verdict);
+	row->verdict_changed = members_changed || tenant_changed || !slice_is_none(row->replaced_call_log_id) ||
+			       v->started_at_ms != row->started_at_ms || v->ended_at_ms != row->ended_at_ms;
+	if (row->facts_changed && !row->verdict_changed && row->facts.n) {
+		r = columns_changed(b, row->facts, v, &changed_columns);
+		row->verdict_changed = changed_columns;
+	}
+	if (r < 0)
+		return r;
+	set_row(b, row, st, v, members_changed);
+	row->facts = facts;
+	row->verdict = members;
+	return 0;
+}
+
+int judge_calls(struct batch *b)
+{
+	for (size_t i = 0; i < b->loaded.call_count; i++) {
+		struct call_row *row = &b->loaded.calls[i];
+		struct call_state *st;
+		int r = look(b, row, &st);
+		if (r < 0)
+			return r;
+		if (st->unreadable) { /* or the sweeper would come back for it for ever */
+			row->facts_changed = row->due_at_ms && row->due_at_ms <= b->now_ms;
+			row->due_at_ms = row->facts_changed ? 0 : row->due_at_ms;
+			continue;
+		}
+		if (!st->folded && slice_is_empty(row->facts))
+			continue;
+		r = judge_known(b, row, st);
+		if (r < 0)
+			return r;
+	}
+	for (size_t i = 0; i < b->bind_count; i++) {
+		struct bind_row *bind = &b->binds[i];
+		const struct call_row *row = store_loaded_find(&b->loaded, bind->room_sid);
+		if (slice_is_none(bind->error_message) && row)
+			bind->error_message = row->tenant_error;
+		bind->processed = slice_is_none(bind->error_message);
+	}
+	return 0;
+}

@@ -1,0 +1,343 @@
+/* What becomes of a batch. An attempt that conflicts is made again; one that the store refuses is halved until the poisoned event
+ * stands alone and is kept aside; one that the store cannot take fails, and so does everything until a probe shows the store back.
+ *
+ * Invariant: `done` with anything but INGEST_FAILED is called only after the commit that holds the event (or its duplicate).
+ * Each item's `done` is called exactly once, outside every lock. Runs on the writer's thread. */
+#include <stdio.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "ingest/internal.h"
+
+#define ARENA_FIRST_BYTES (512 * 1024) /* kept between batches; what a batch needs beyond it is freed after it */
+#define KEPT_TEXT_BYTES (1024 * 1024)  /* a text buffer that has grown beyond it is freed */
+#define ATTEMPTS 6
+#define PAUSE_MS 4                     /* before the second attempt; doubles, half of it random: 250 ms in all at most */
+#define FIRST_PROBE_PAUSE_MS 50
+#define LONGEST_PROBE_PAUSE_MS 1000
+
+/* ---- the store's state ---- */
+
+/* An error that is the batch's own, not the store's health. */
+static bool store_is_well(int error) { return error == OC_RETRY || error == OC_NOMEM || error == OC_DATA; }
+
+static void set_up(struct writer *w, bool up)
+{
+	atomic_store(&w->up, up);
+	metric_set(w->metrics, METRIC_STORE_UP, 0, up);
+}
+
+static void keep_error(struct writer *w, int error)
+{
+	const char *text = w->store ? store_last_error(w->store) : "";
+	snprintf(w->error, sizeof w->error, "%s%s%s", oc_error_text(error), *text ? ": " : "", text);
+	size_t n = strlen(w->error);
+	while (n && !slice_is_utf8(slice_of(w->error, n)))
+		w->error[--n] = '\0';
+}
+
+static void plan_probe(struct writer *w)
+{
+	w->probe_at_ns = clock_mono_ns() + w->probe_pause_ms * 1000000;
+	w->probe_pause_ms = w->probe_pause_ms * 2 < LONGEST_PROBE_PAUSE_MS ? w->probe_pause_ms * 2 : LONGEST_PROBE_PAUSE_MS;
+}
+
+/* A disk or a schema that failed once is not trusted on the same handle again. */
+static void drop_handle(struct writer *w, int error)
+{
+	if (error == OC_IO || error == OC_SCHEMA) {
+		store_close(w->store);
+		w->store = NULL;
+	}
+}
+
+static void store_failed(struct writer *w, int error)
+{
+	if (atomic_load(&w->up))
+		log_error("store_down", LOG_Z("error", oc_error_text(error)), LOG_Z("detail", w->error));
+	set_up(w, false);
+	drop_handle(w, error);
+	plan_probe(w);
+}
+
+void writer_read_failed(struct writer *w, int error)
+{
+	keep_error(w, error);
+	metric_add(w->metrics, METRIC_STORE_ERRORS, (size_t)(-error - 1), 1);
+	if (!store_is_well(error))
+		store_failed(w, error);
+}
+
+static int open_store(struct writer *w)
+{
+	arena_reset(w->arena);
+	struct slice message = SLICE_NONE;
+	int r = w->open(&w->options->store, w->arena, &w->store, &message);
+	if (r < 0)
+		snprintf(w->error, sizeof w->error, "%.*s", SLICE_FMT(message));
+	return r;
+}
+
+int writer_open(struct writer *w)
+{
+	w->probe_pause_ms = FIRST_PROBE_PAUSE_MS;
+	w->random = (uint64_t)clock_mono_ns() | 1;
+	w->arena = arena_new(ARENA_FIRST_BYTES);
+	if (!w->arena)
+		return OC_NOMEM;
+	int r = open_store(w);
+	set_up(w, r == 0);
+	if (r == 0)
+		return 0;
+	log_error(r == OC_DOWN ? "store_down" : "store_unusable", LOG_Z("error", oc_error_text(r)), LOG_Z("detail", w->error));
+	if (r != OC_DOWN)
+		return r;
+	plan_probe(w);
+	return 0;
+}
+
+void writer_close(struct writer *w)
+{
+	store_close(w->store);
+	arena_free(w->arena);
+	buf_done(&w->text);
+	buf_done(&w->log_lines);
+}
+
+/* An empty transaction, through and through. */
+static int ask(struct writer *w)
+{
+	int r = w->store ? 0 : open_store(w);
+	if (r < 0)
+		return r;
+	struct batch *b;
+	r = batch_run(w, NULL, 0, NULL, 0, &b);
+	if (r < 0) {
+		keep_error(w, r);
+		store_batch_abort(w->store);
+	}
+	return r;
+}
+
+void writer_probe(struct writer *w)
+{
+	int r = ask(w);
+	if (r == 0) {
+		log_info("store_up");
+		set_up(w, true);
+		return;
+	}
+	drop_handle(w, r);
+	plan_probe(w);
+}
+
+/* ---- attempts ---- */
+
+static void pause_randomly(struct writer *w, unsigned attempt)
+{
+	w->random ^= w->random << 13;
+	w->random ^= w->random >> 7;
+	w->random ^= w->random << 17;
+	int64_t longest_ns = (int64_t)PAUSE_MS * 1000000 << attempt;
+	int64_t ns = longest_ns / 2 + (int64_t)(w->random % (uint64_t)(longest_ns / 2));
+	nanosleep(&(struct timespec){ .tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000 }, NULL);
+}
+
+static void trim(struct writer *w)
+{
+	if (w->text.size > KEPT_TEXT_BYTES)
+		buf_done(&w->text);
+	if (w->log_lines.size > KEPT_TEXT_BYTES)
+		buf_done(&w->log_lines);
+}
+
+/* What an attempt is about: a batch, or one event to be kept aside. */
+struct task {
+	struct ingest_item **items;
+	size_t count;
+	const struct slice *sids;
+	size_t sid_count;
+	struct slice aside_reason; /* none: a batch */
+	enum aside_form aside_form;
+};
+
+static int run_once(struct writer *w, const struct task *t, struct batch **ret)
+{
+	if (!slice_is_none(t->aside_reason))
+		return batch_run_aside(w, t->items[0], t->aside_form, t->aside_reason, ret);
+	return batch_run(w, t->items, t->count, t->sids, t->sid_count, ret);
+}
+
+/* 0, or the error that remained after the attempts that made sense. */
+static int run(struct writer *w, const struct task *t, struct batch **ret)
+{
+	for (unsigned attempt = 0;; attempt++) {
+		int64_t begun_ns = clock_mono_ns();
+		int r = run_once(w, t, ret);
+		if (r == 0) {
+			metric_observe(w->metrics, METRIC_COMMIT_SECONDS, (double)(clock_mono_ns() - begun_ns) / 1e9);
+			if (t->count) {
+				metric_observe(w->metrics, METRIC_BATCH_EVENTS, (double)t->count);
+				w->probe_pause_ms = FIRST_PROBE_PAUSE_MS;
+			}
+			return 0;
+		}
+		keep_error(w, r);
+		store_batch_abort(w->store);
+		metric_add(w->metrics, METRIC_STORE_ERRORS, (size_t)(-r - 1), 1);
+		if ((r != OC_RETRY && r != OC_UNSURE) || attempt + 1 == ATTEMPTS)
+			return r;
+		pause_randomly(w, attempt);
+	}
+}
+
+/* ---- answers ---- */
+
+const char *const ingest_result_names[INGEST_FAILED + 1] = {
+	[INGEST_PROCESSED] = "processed", [INGEST_DUPLICATE] = "duplicate", [INGEST_IGNORED] = "ignored",
+	[INGEST_QUARANTINED] = "quarantined", [INGEST_FAILED] = "failed",
+};
+
+/* One line and the counts of a webhook. No names and identities: there are phone numbers in them. */
+static void report(struct writer *w, const struct ingest_item *item, struct slice cause, int64_t now_ms)
+{
+	const struct event *ev = &item->decoded->event;
+	const struct log_field fields[] = {
+		LOG_S("event_id", ev->id),
+		LOG_S("event", ev->type_name),
+		LOG_S("room_sid", ev->room.sid),
+		LOG_Z("result", ingest_result_names[item->result]),
+		LOG_Z("note", item->result == INGEST_DUPLICATE ? "already processed" : NULL),
+		LOG_S("cause", cause),
+		LOG_I("ms", now_ms - item->received_ms),
+	};
+	log_write(item->result == INGEST_QUARANTINED ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, "call_completed", fields,
+		sizeof fields / sizeof *fields);
+	metric_add(w->metrics, METRIC_EVENT_RESULTS, item->result, 1);
+	if (item->result != INGEST_DUPLICATE && item->result != INGEST_FAILED)
+		metric_add(w->metrics, METRIC_EVENTS, ev->type, 1);
+	if (ev->created_at_s > 0 && ev->type != EVENT_MARK) {
+		double lag = (double)item->received_ms / 1000 - (double)ev->created_at_s;
+		metric_observe(w->metrics, METRIC_LAG_SECONDS, lag > 0 ? lag : 0);
+	}
+}
+
+static void hand_back(struct ingest_item **items, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		items[i]->done(items[i]);
+}
+
+static void count_calls(struct writer *w, const struct batch *b)
+{
+	for (size_t i = 0; i < b->loaded.call_count; i++)
+		if (b->states && b->states[i].first_final)
+			metric_add(w->metrics, METRIC_CALLS, (size_t)b->states[i].outcome - 1, 1);
+}
+
+static void answer(struct writer *w, struct ingest_item **items, const struct batch *b)
+{
+	int64_t now_ms = clock_wall_ms();
+	count_calls(w, b);
+	log_begin_batch(&w->log_lines);
+	for (size_t i = 0; i < b->entry_count; i++) {
+		const struct entry *e = &b->entries[i];
+		items[i]->result = e->result;
+		items[i]->error = 0;
+		items[i]->message = e->message;
+		report(w, items[i], e->result == INGEST_DUPLICATE ? SLICE_NONE : e->error, now_ms);
+	}
+	log_end_batch();
+	hand_back(items, b->entry_count);
+}
+
+static void fail(struct writer *w, struct ingest_item **items, size_t n, int error)
+{
+	int64_t now_ms = clock_wall_ms();
+	log_begin_batch(&w->log_lines);
+	for (size_t i = 0; i < n; i++) {
+		items[i]->result = INGEST_FAILED;
+		items[i]->error = error;
+		items[i]->message = "Event could not be stored; send it again";
+		report(w, items[i], slice_cstr(oc_error_text(error)), now_ms);
+	}
+	log_end_batch();
+	hand_back(items, n);
+}
+
+/* ---- a batch's way ---- */
+
+static void fail_and_note(struct writer *w, struct ingest_item **items, size_t n, int error)
+{
+	if (!store_is_well(error))
+		store_failed(w, error);
+	fail(w, items, n, error);
+}
+
+static void keep_aside(struct writer *w, struct ingest_item *item)
+{
+	char reason[sizeof w->error];
+	memcpy(reason, w->error, sizeof reason);
+	int r = OC_DATA;
+	for (unsigned form = 0; form < ASIDE_FORMS && r == OC_DATA; form++) {
+		struct batch *b;
+		struct task t = { &item, 1, NULL, 0, slice_cstr(reason), (enum aside_form)form };
+		r = run(w, &t, &b);
+		if (r == 0)
+			answer(w, &item, b);
+	}
+	if (r < 0)
+		fail_and_note(w, &item, 1, r);
+}
+
+static void settle(struct writer *w, struct ingest_item **items, size_t n)
+{
+	if (!atomic_load(&w->up)) {
+		fail(w, items, n, OC_DOWN);
+		return;
+	}
+	struct batch *b;
+	struct task t = { .items = items, .count = n };
+	int r = run(w, &t, &b);
+	if (r == 0) {
+		answer(w, items, b);
+	} else if (n > 1 && (r == OC_DATA || r == OC_NOMEM)) {
+		settle(w, items, n / 2);
+		settle(w, items + n / 2, n - n / 2);
+	} else if (r == OC_DATA) {
+		keep_aside(w, items[0]);
+	} else {
+		fail_and_note(w, items, n, r);
+	}
+}
+
+void writer_process(struct writer *w, struct ingest_item **items, size_t n)
+{
+	if (n == 0)
+		return;
+	settle(w, items, n);
+	arena_reset(w->arena);
+	trim(w);
+}
+
+bool writer_look_again(struct writer *w, const struct slice *sids, size_t n)
+{
+	struct batch *b;
+	struct task t = { .sids = sids, .sid_count = n };
+	int r = run(w, &t, &b);
+	if (r == 0) {
+		count_calls(w, b);
+		return true;
+	}
+	if (!store_is_well(r)) {
+		store_failed(w, r);
+		return false;
+	}
+	if (n > 1 && (r == OC_DATA || r == OC_NOMEM)) {
+		bool first = writer_look_again(w, sids, n / 2);
+		return atomic_load(&w->up) && writer_look_again(w, sids + n / 2, n - n / 2) && first;
+	}
+	log_warn("call_not_judged", LOG_S("room_sid", n == 1 ? sids[0] : SLICE_NONE), LOG_Z("error", w->error));
+	return false;
+}
