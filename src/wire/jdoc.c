@@ -19,9 +19,11 @@ struct reader {
 	bool nomem;
 };
 
+static bool ends_reading(enum jdoc_fault f) { return f == JDOC_SYNTAX || f == JDOC_TOO_DEEP || f == JDOC_TOO_MANY; }
+
 static bool fault(struct reader *r, enum jdoc_fault f)
 {
-	if (r->j->fault == JDOC_OK) {
+	if (r->j->fault == JDOC_OK || (ends_reading(f) && !ends_reading(r->j->fault))) {
 		r->j->fault = f;
 		r->j->fault_at = r->at;
 	}
@@ -32,7 +34,7 @@ static bool grow(struct reader *r)
 {
 	if (r->capacity >= JDOC_MAX_NODES)
 		return fault(r, JDOC_TOO_MANY);
-	uint32_t capacity = r->capacity ? r->capacity * 2 : FIRST_NODES;
+	uint32_t capacity = r->capacity == 0 ? FIRST_NODES : r->capacity < JDOC_MAX_NODES / 2 ? r->capacity * 2 : JDOC_MAX_NODES;
 	struct jdoc_node *nodes = ARENA_ARRAY(r->arena, struct jdoc_node, capacity);
 	if (!nodes) {
 		r->nomem = true;

@@ -15,7 +15,7 @@
 
 enum jdoc_type { JDOC_OBJECT, JDOC_ARRAY, JDOC_STRING, JDOC_NUMBER, JDOC_TRUE, JDOC_FALSE, JDOC_NULL };
 
-/* After a fault of the second group reading goes on, and all nodes are there. */
+/* A fault of the first group ends reading. After one of the second group reading goes on, and all nodes are there. */
 enum jdoc_fault {
 	JDOC_OK = 0,
 	JDOC_SYNTAX, JDOC_TOO_DEEP, JDOC_TOO_MANY,
@@ -34,7 +34,7 @@ struct jdoc {
 	struct slice text;
 	struct jdoc_node *nodes; /* nodes[0] is the document; none at all where nothing could be read */
 	uint32_t count;
-	enum jdoc_fault fault; /* the first one */
+	enum jdoc_fault fault; /* the one that ended reading, else the first */
 	uint32_t fault_at;     /* where in the text */
 };
 

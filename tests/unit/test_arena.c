@@ -1,6 +1,7 @@
 /* base/arena.c: alignment, zeroes, growth, reset, and sizes that cannot be. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <cmocka.h>

@@ -1,6 +1,7 @@
 /* base/buf.c: appending, numbers, times, and the failure that sticks. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <cmocka.h>

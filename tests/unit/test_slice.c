@@ -1,6 +1,8 @@
 /* base/slice.c and slice.h: comparing, splitting, numbers, UTF-8. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #include <cmocka.h>
 
