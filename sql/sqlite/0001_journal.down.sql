@@ -1,0 +1,1 @@
+DROP TABLE IF EXISTS livekit_call_events;

@@ -1,0 +1,269 @@
+/* SQLite behind store.h: the statements of the writer, opening and reopening, what wants another look.
+ *
+ * One writer connection (WAL, synchronous=FULL), readers of their own. After an I/O error the writer's connection is closed and opened
+ * anew at the next load, with a growing pause, since what SQLite holds in memory is not to be believed then.
+ * Threads: a struct store belongs to one. */
+#include "store/sqlite.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "store/spans.h"
+
+#define REOPEN_FIRST_MS 100
+#define REOPEN_LAST_MS 5000
+#define FULL_LOOK_PAUSE_MS 300000
+#define NEWEST_ROWS "5000"
+
+/* Of what call_logs says and call_facts: is `w` (when the row was written) a time at which load lets the call `f` claim the row? The span
+ * rules of spans.h. A row without a time is only for calls of the last day. ?1 is now. */
+#define CLAIMABLE \
+	"f.\"startedAtMs\" IS NOT NULL AND (f.\"callLogId\" IS NULL OR f.\"callLogIsOurs\" = 1) AND (CASE WHEN w IS NULL " \
+	"THEN f.\"startedAtMs\" > ?1 - 86400000 ELSE w > ?1 - 604800000 AND w >= f.\"startedAtMs\" - 86400000 AND (f.\"endedAtMs\" IS NULL OR " \
+	"w <= f.\"endedAtMs\" OR (w <= f.\"endedAtMs\" + 86400000 AND ?1 - w >= 60000)) END)"
+
+const char *const sqlite_writer_sql[SQL_WRITER_COUNT] = {
+	[SQL_EVENT_KNOWN] = "SELECT 1 FROM livekit_call_events WHERE \"eventId\" = ?1",
+	[SQL_FACTS] = "SELECT \"roomName\", \"userId\", \"tenantError\", \"callLogId\", \"callLogIsOurs\", facts, rules, verdict, outcome, "
+		      "revision, \"startedAtMs\", \"endedAtMs\", \"dueAtMs\" FROM call_facts WHERE \"roomSid\" = ?1",
+	[SQL_CALL_OPEN_AT] = "SELECT \"roomSid\", \"startedAtMs\" FROM call_facts WHERE \"roomName\" = ?1 AND \"startedAtMs\" <= ?2 "
+			     "AND (\"endedAtMs\" IS NULL OR \"endedAtMs\" >= ?3) ORDER BY \"startedAtMs\" DESC, \"roomSid\" LIMIT 1",
+	[SQL_ROW_BY_SID] = "SELECT id, \"userId\" FROM call_logs WHERE \"livekitRoomSid\" = ?1 ORDER BY id = ?2, id LIMIT 1",
+	[SQL_ROW_UNCLAIMED] =
+		"SELECT id, \"userId\", CASE WHEN w IS NULL THEN 86400000 WHEN w < ?2 THEN ?2 - w WHEN w > ?3 THEN w - ?3 ELSE 0 END AS distance "
+		"FROM (SELECT id, \"userId\", " SQL_MS("\"createdAt\"") " AS w FROM call_logs "
+		"WHERE \"livekitRoomSid\" IS NULL AND \"livekitRoomName\" = ?1) WHERE w IS NULL OR (w >= ?2 - 86400000 "
+		"AND (?3 IS NULL OR w <= ?3 OR (w <= ?3 + 86400000 AND ?4 - w >= 60000))) ORDER BY distance, id",
+	[SQL_UNBOUND] = "SELECT \"eventId\", \"rawPayload\", source, \"keyId\", timestamp, " SQL_MS("\"createdAt\"") " AS w FROM livekit_call_events "
+			"WHERE \"roomSid\" IS NULL AND \"roomName\" = ?1 AND COALESCE(timestamp * 1000, " SQL_MS("\"createdAt\"") ") BETWEEN ?2 AND ?3 "
+			"ORDER BY COALESCE(timestamp * 1000, " SQL_MS("\"createdAt\"") "), \"eventId\" LIMIT 200",
+
+	[SQL_EVENT_INSERT] = "INSERT INTO livekit_call_events (\"userId\", \"callLogId\", \"eventId\", event, \"roomName\", \"roomSid\", "
+			     "\"participantIdentity\", \"participantSid\", timestamp, \"rawPayload\", \"rawBody\", processed, \"errorMessage\", "
+			     "\"createdAt\", \"processedAt\", source, \"bodyHash\", \"keyId\") "
+			     "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+	[SQL_EVENT_BIND] = "UPDATE livekit_call_events SET \"roomSid\" = ?2, processed = ?3, \"errorMessage\" = ?4, "
+			   "\"processedAt\" = CASE WHEN ?3 THEN ?5 END, \"userId\" = ?6, \"callLogId\" = ?7 WHERE \"eventId\" = ?1",
+	[SQL_EVENTS_TENANT] =
+		"UPDATE livekit_call_events SET \"userId\" = ?2, "
+		"processed = CASE WHEN ?4 IS NOT NULL THEN 0 WHEN \"errorMessage\" = ?3 THEN 1 ELSE processed END, "
+		"\"processedAt\" = CASE WHEN ?4 IS NULL AND \"errorMessage\" = ?3 THEN COALESCE(\"processedAt\", ?5) ELSE \"processedAt\" END, "
+		"\"errorMessage\" = CASE WHEN \"errorMessage\" IS NULL OR \"errorMessage\" = ?3 THEN ?4 ELSE \"errorMessage\" END "
+		"WHERE \"roomSid\" = ?1",
+	[SQL_EVENTS_CALL_LOG] = "UPDATE livekit_call_events SET \"callLogId\" = ?2 WHERE \"roomSid\" = ?1 AND \"callLogId\" IS NOT ?2",
+	[SQL_FACTS_INSERT] = "INSERT INTO call_facts (\"roomSid\", \"roomName\", \"userId\", \"tenantError\", \"callLogId\", \"callLogIsOurs\", facts, "
+			     "rules, verdict, outcome, revision, \"startedAtMs\", \"endedAtMs\", \"dueAtMs\", \"createdAt\", \"updatedAt\") "
+			     "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?15)",
+	[SQL_FACTS_UPDATE] = "UPDATE call_facts SET \"roomName\" = ?2, \"userId\" = ?3, \"tenantError\" = ?4, \"callLogId\" = ?5, "
+			     "\"callLogIsOurs\" = ?6, facts = ?7, rules = ?8, verdict = ?9, outcome = ?10, revision = ?11, \"startedAtMs\" = ?12, "
+			     "\"endedAtMs\" = ?13, \"dueAtMs\" = ?14, \"updatedAt\" = ?15 WHERE \"roomSid\" = ?1",
+
+	[SQL_ROW_INSERT] = "INSERT INTO call_logs (id, \"userId\", \"livekitRoomName\", \"livekitRoomSid\", direction, \"phoneNumber\", \"sipCallId\", "
+			   "duration, \"startedAt\", \"endedAt\", status, outcome, \"recordingUrl\", metadata, \"createdAt\", \"updatedAt\") "
+			   "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, json_object('outcomed', json(?14)), ?15, ?15)",
+	[SQL_ROW_CLAIM] = "UPDATE call_logs SET \"livekitRoomSid\" = ?2 WHERE id = ?1 AND \"livekitRoomSid\" IS NULL",
+#define MERGED(parameter) \
+	"CASE WHEN metadata IS NULL THEN json_object('outcomed', json(" parameter ")) WHEN json_valid(metadata) THEN " \
+	"CASE WHEN json_type(metadata) = 'object' THEN json_set(metadata, '$.outcomed', json(" parameter ")) ELSE metadata END ELSE metadata END"
+	[SQL_ROW_UPDATE_OURS] = "UPDATE call_logs SET \"userId\" = ?2, \"livekitRoomName\" = COALESCE(?3, \"livekitRoomName\"), direction = ?4, "
+				"\"phoneNumber\" = ?5, \"sipCallId\" = ?6, duration = ?7, \"startedAt\" = ?8, \"endedAt\" = ?9, status = ?10, outcome = ?11, "
+				"\"recordingUrl\" = ?12, metadata = " MERGED("?13") ", \"updatedAt\" = ?14 WHERE id = ?1",
+	[SQL_ROW_UPDATE_HOST] = "UPDATE call_logs SET direction = COALESCE(direction, ?2), \"phoneNumber\" = COALESCE(\"phoneNumber\", ?3), "
+				"\"sipCallId\" = COALESCE(\"sipCallId\", ?4), duration = ?5, \"startedAt\" = COALESCE(\"startedAt\", ?6), "
+				"\"endedAt\" = ?7, status = ?8, outcome = ?9, \"recordingUrl\" = COALESCE(?10, \"recordingUrl\"), "
+				"metadata = " MERGED("?11") ", \"updatedAt\" = ?12 WHERE id = ?1",
+#undef MERGED
+	[SQL_ROW_DELETE] = "DELETE FROM call_logs WHERE id = ?1 AND \"livekitRoomSid\" = ?2",
+
+	[SQL_DUE] = "SELECT \"roomSid\" FROM call_facts WHERE \"dueAtMs\" <= ?1 ORDER BY \"dueAtMs\", \"roomSid\" LIMIT ?2",
+	/* Among the newest rows only, so that it stays cheap whatever the host keeps. */
+	[SQL_LATE_NEW] =
+		"WITH l AS MATERIALIZED (SELECT \"livekitRoomName\" AS n, \"livekitRoomSid\" AS s, \"userId\" AS u, " SQL_MS("\"createdAt\"") " AS w "
+		"FROM call_logs WHERE rowid > (SELECT max(rowid) FROM call_logs) - " NEWEST_ROWS ") "
+		"SELECT f.\"roomSid\" FROM l CROSS JOIN call_facts f ON f.\"roomName\" = l.n WHERE l.s IS NULL AND " CLAIMABLE
+		" UNION SELECT f.\"roomSid\" FROM l CROSS JOIN call_facts f ON f.\"roomSid\" = l.s "
+		"WHERE f.\"callLogId\" IS NULL OR (f.\"userId\" IS NULL AND l.u IS NOT NULL) LIMIT ?2",
+	[SQL_LATE_ALL] =
+		"SELECT f.\"roomSid\" FROM (SELECT \"livekitRoomName\" AS n, " SQL_MS("\"createdAt\"") " AS w FROM call_logs "
+		"INDEXED BY idx_call_logs_unclaimed WHERE \"livekitRoomSid\" IS NULL) l CROSS JOIN call_facts f ON f.\"roomName\" = l.n WHERE " CLAIMABLE
+		" UNION SELECT f.\"roomSid\" FROM call_facts f CROSS JOIN call_logs l ON l.\"livekitRoomSid\" = f.\"roomSid\" WHERE f.\"callLogId\" IS NULL "
+		"UNION SELECT f.\"roomSid\" FROM (SELECT DISTINCT \"roomSid\" AS s FROM livekit_call_events WHERE \"userId\" IS NULL AND \"roomSid\" IS NOT NULL) e "
+		"CROSS JOIN call_facts f ON f.\"roomSid\" = e.s CROSS JOIN call_logs l ON l.\"livekitRoomSid\" = f.\"roomSid\" "
+		"WHERE f.\"userId\" IS NULL AND l.\"userId\" IS NOT NULL LIMIT ?2",
+	[SQL_COUNT] = "SELECT (SELECT count(*) FROM call_facts WHERE outcome IS NULL), (SELECT count(*) FROM livekit_call_events WHERE processed = 0)",
+};
+
+/* ---- opening ---- */
+
+/* A host's WITHOUT ROWID table has no newest rows to look at: all of them then. */
+static int prepare_writer(struct sqlite_connection *c)
+{
+	const char *sql[SQL_WRITER_COUNT];
+	int64_t newest = 0;
+
+	memcpy(sql, sqlite_writer_sql, sizeof sql);
+	if (sqlite_query_int(c, "SELECT max(rowid) FROM call_logs", NULL, &newest) != 0)
+		sql[SQL_LATE_NEW] = sql[SQL_LATE_ALL];
+	c->error[0] = '\0';
+	return sqlite_prepare(c, sql, SQL_WRITER_COUNT);
+}
+
+static int open_writer(struct sqlite_store *s, const struct store_options *o, struct arena *a, struct slice *ret_message)
+{
+	int r = sqlite_connect(&s->c, o, SQLITE_WRITER, a, ret_message);
+
+	if (r < 0)
+		return r;
+	r = sqlite_require_schema(&s->c, a, ret_message);
+	if (r == 0) {
+		r = sqlite_call_logs_shape(&s->c, NULL, &s->call_logs);
+		if (r == 0)
+			r = prepare_writer(&s->c);
+		if (r < 0)
+			store_fail(r, a, ret_message, "the database %s does not look as it should: %s", s->c.path, s->c.error);
+	}
+	if (r < 0)
+		sqlite_disconnect(&s->c);
+	return r;
+}
+
+static void sqlite_store_close(struct store *store)
+{
+	struct sqlite_store *s = (struct sqlite_store *)store;
+
+	sqlite_batch_abort(store);
+	sqlite_disconnect(&s->c);
+	free(s->url);
+	free(s);
+}
+
+static int sqlite_store_open(const struct store_options *o, struct arena *message_arena, struct store **ret, struct slice *ret_message)
+{
+	struct sqlite_store *s = calloc(1, sizeof *s);
+
+	if (!s)
+		return OC_NOMEM;
+	s->base.ops = &sqlite_store_ops;
+	s->timeout_ms = o->timeout_ms;
+	s->url = strndup(o->url.p, o->url.n);
+	int r = s->url ? open_writer(s, o, message_arena, ret_message) : OC_NOMEM;
+	if (r == 0)
+		*ret = &s->base;
+	else
+		sqlite_store_close(&s->base);
+	return r == OC_NOT_FOUND ? OC_SCHEMA : r;
+}
+
+int sqlite_reopen_if_broken(struct sqlite_store *s)
+{
+	const struct store_options o = { .url = slice_cstr(s->url), .timeout_ms = s->timeout_ms };
+	char reason[sizeof s->c.error];
+
+	if (s->c.db && !s->c.broken)
+		return 0;
+	int64_t now = clock_mono_ns();
+	if (now < s->reopen_at_ns)
+		return OC_DOWN;
+	sqlite_disconnect(&s->c);
+	memcpy(reason, s->c.error, sizeof reason);
+	int r = open_writer(s, &o, NULL, NULL);
+	if (r == 0) {
+		s->reopen_wait_ms = 0;
+		return 0;
+	}
+	if (s->c.error[0] == '\0')
+		memcpy(s->c.error, reason, sizeof reason);
+	int wait = s->reopen_wait_ms ? s->reopen_wait_ms * 2 : REOPEN_FIRST_MS;
+	s->reopen_wait_ms = wait < REOPEN_LAST_MS ? wait : REOPEN_LAST_MS;
+	s->reopen_at_ns = now + (int64_t)s->reopen_wait_ms * 1000000;
+	return r == OC_NOMEM || r == OC_RETRY || r == OC_IO || r == OC_SCHEMA ? r : OC_DOWN;
+}
+
+static const char *sqlite_last_error(const struct store *store) { return ((const struct sqlite_store *)store)->c.error; }
+
+/* ---- what wants another look ---- */
+
+static int add_sids(struct sqlite_store *s, enum sqlite_writer_statement which, int64_t now_ms, size_t limit, struct arena *a,
+	struct slice *sids, size_t *count)
+{
+	struct sqlite_binder b = sqlite_bind(&s->c, which);
+	int r = 0;
+
+	bind_int(&b, now_ms);
+	bind_int(&b, (int64_t)limit);
+	while (*count < limit && (r = sqlite_row(&b)) > 0) {
+		struct slice sid;
+		bool there = false;
+		if (!column_text(&b, 0, a, &sid)) {
+			r = OC_NOMEM;
+			break;
+		}
+		for (size_t i = 0; i < *count && !there; i++)
+			there = slice_eq(sids[i], sid);
+		if (!there)
+			sids[(*count)++] = sid;
+	}
+	sqlite_reset(&b);
+	return r < 0 ? r : 0;
+}
+
+int sqlite_due(struct store *store, int64_t now_ms, size_t limit, struct arena *a, struct slice **ret_sids, size_t *ret_count)
+{
+	struct sqlite_store *s = (struct sqlite_store *)store;
+	size_t count = 0;
+	struct slice *sids = ARENA_ARRAY(a, struct slice, limit);
+
+	if (!sids)
+		return OC_NOMEM;
+	int r = sqlite_reopen_if_broken(s);
+	if (r == 0)
+		r = add_sids(s, SQL_DUE, now_ms, limit, a, sids, &count);
+	if (r == 0 && (now_ms >= s->late_look_ms + LATE_ROW_PAUSE_MS || now_ms < s->late_look_ms)) {
+		bool full = now_ms >= s->late_full_look_ms + FULL_LOOK_PAUSE_MS || now_ms < s->late_full_look_ms;
+		r = add_sids(s, full ? SQL_LATE_ALL : SQL_LATE_NEW, now_ms, limit, a, sids, &count);
+		s->late_look_ms = now_ms;
+		if (full)
+			s->late_full_look_ms = now_ms;
+	}
+	if (r == 0) {
+		*ret_sids = sids;
+		*ret_count = count;
+	}
+	return r;
+}
+
+int sqlite_count(struct store *store, struct store_counts *ret)
+{
+	struct sqlite_store *s = (struct sqlite_store *)store;
+	int r = sqlite_reopen_if_broken(s);
+
+	if (r < 0)
+		return r;
+	struct sqlite_binder b = sqlite_bind(&s->c, SQL_COUNT);
+	r = sqlite_row(&b);
+	if (r <= 0)
+		return r;
+	*ret = (struct store_counts){ .open_calls = sqlite3_column_int64(b.st, 0), .aside = sqlite3_column_int64(b.st, 1) };
+	sqlite_reset(&b);
+	return 0;
+}
+
+const struct store_ops sqlite_store_ops = {
+	.open = sqlite_store_open,
+	.close = sqlite_store_close,
+	.last_error = sqlite_last_error,
+	.batch_load = sqlite_batch_load,
+	.batch_commit = sqlite_batch_commit,
+	.batch_abort = sqlite_batch_abort,
+	.due = sqlite_due,
+	.count = sqlite_count,
+	.reader_open = sqlite_reader_open,
+	.reader_close = sqlite_reader_close,
+	.reader_last_error = sqlite_reader_last_error,
+	.read_outcomes = sqlite_read_outcomes,
+	.read_list = sqlite_read_list,
+	.reader_ping = sqlite_reader_ping,
+	.migrate_status = sqlite_migrate_status,
+	.migrate_upgrade = sqlite_migrate_upgrade,
+	.migrate_downgrade = sqlite_migrate_downgrade,
+};

@@ -1,0 +1,143 @@
+/* What the SQLite store's own files share. Private to src/store/sqlite*.c.
+ *
+ * A struct sqlite_connection is one database handle with its prepared statements; it belongs to one thread. */
+#pragma once
+
+#include <sqlite3.h>
+
+#include "base/buf.h"
+#include "store/backend.h"
+
+/* ---- sqlite_db.c: connections, binding, columns, errors ---- */
+
+struct sqlite_connection {
+	sqlite3 *db;
+	char *path;
+	int timeout_ms;
+	sqlite3_stmt **statements; /* in the order of the array given to sqlite_prepare */
+	size_t statement_count;
+	bool broken;               /* an I/O error happened: do not trust it, open it anew */
+	char error[400];           /* of the last failure */
+};
+
+enum sqlite_role {
+	SQLITE_WRITER,
+	SQLITE_READER,
+	SQLITE_MIGRATOR, /* creates the file where it is missing, mode 0600 */
+};
+
+/* On failure nothing stays open. OC_NOT_FOUND: there is no such file (never for a migrator). */
+OC_NODISCARD int sqlite_connect(struct sqlite_connection *c, const struct store_options *o, enum sqlite_role role, struct arena *a,
+	struct slice *ret_message);
+void sqlite_disconnect(struct sqlite_connection *c); /* harmless on a closed or zeroed one */
+OC_NODISCARD int sqlite_prepare(struct sqlite_connection *c, const char *const *sql, size_t count);
+
+/* The enum oc_error of a SQLite result; its text goes to c->error, and an I/O error marks the connection. */
+int sqlite_error(struct sqlite_connection *c, int rc);
+/* Data that we refuse ourselves: OC_DATA with this text. */
+int sqlite_refuse(struct sqlite_connection *c, const char *text);
+/* Runs statements that return nothing. */
+OC_NODISCARD int sqlite_exec(struct sqlite_connection *c, const char *sql);
+/* The first column of the first row of a query with at most one text parameter (NULL = none). OC_NOT_FOUND without a row. */
+OC_NODISCARD int sqlite_query_int(struct sqlite_connection *c, const char *sql, const char *parameter, int64_t *ret);
+
+/* Binds the parameters of a statement one after another; the first failure sticks and sqlite_run, sqlite_row give it.
+ * Texts stay the caller's until the statement has run. */
+struct sqlite_binder {
+	struct sqlite_connection *c;
+	sqlite3_stmt *st;
+	int at, error;
+};
+struct sqlite_binder sqlite_bind(struct sqlite_connection *c, size_t statement);
+void bind_text(struct sqlite_binder *b, struct slice s); /* none is NULL; NUL or bad UTF-8 is refused */
+void bind_blob(struct sqlite_binder *b, struct slice s);
+void bind_int(struct sqlite_binder *b, int64_t v);
+void bind_int_or_null(struct sqlite_binder *b, int64_t v, int64_t null_value);
+void bind_time(struct sqlite_binder *b, int64_t ms); /* RFC 3339; 0 is NULL */
+
+/* Steps a statement that returns nothing, and resets it. */
+OC_NODISCARD int sqlite_run(struct sqlite_binder *b);
+/* Steps to the next row: 1 a row, 0 none left (reset), negative an error (reset). */
+OC_NODISCARD int sqlite_row(struct sqlite_binder *b);
+void sqlite_reset(struct sqlite_binder *b); /* before all rows were taken */
+
+/* Copies into the arena; NULL is none. False when out of memory. */
+OC_NODISCARD bool column_text(const struct sqlite_binder *b, int column, struct arena *a, struct slice *ret);
+
+/* Milliseconds of a time column however it was written: text that SQLite knows, or a number (seconds or milliseconds). */
+#define SQL_MS(column) \
+	"CASE typeof(" column ") WHEN 'integer' THEN " column " * iif(" column " > 99999999999, 1, 1000) " \
+	"ELSE CAST((julianday(" column ") - 2440587.5) * 86400000.0 + 0.5 AS INTEGER) END"
+
+/* ---- sqlite_schema.c: what the database looks like ---- */
+
+struct sqlite_call_logs {
+	bool can_insert;    /* no NOT NULL column that we cannot fill */
+	bool id_is_integer; /* INTEGER PRIMARY KEY: SQLite makes the id */
+	bool has_agent_config_id, has_cost;
+	struct slice why_not_insert; /* names of the columns, in the arena */
+};
+OC_NODISCARD int sqlite_call_logs_shape(struct sqlite_connection *c, struct arena *a, struct sqlite_call_logs *ret);
+OC_NODISCARD int sqlite_has_table(struct sqlite_connection *c, const char *name, bool *ret);
+OC_NODISCARD int sqlite_has_column(struct sqlite_connection *c, const char *table, struct slice column, bool *ret);
+/* The migrations applied, checked against ours: version, newer, altered. */
+OC_NODISCARD int sqlite_schema_version(struct sqlite_connection *c, struct migrate_status *ret);
+/* OC_SCHEMA with what to do unless the schema is exactly this binary's. */
+OC_NODISCARD int sqlite_require_schema(struct sqlite_connection *c, struct arena *a, struct slice *ret_message);
+OC_NODISCARD int sqlite_schema_refusal(const struct migrate_status *s, struct arena *a, struct slice *ret_message); /* newer, altered; else 0 */
+
+/* ---- the writer's connection ---- */
+
+struct sqlite_store {
+	struct store base;
+	struct sqlite_connection c;
+	char *url; /* to open it anew */
+	int timeout_ms;
+	struct sqlite_call_logs call_logs;
+	bool in_batch;
+	struct call_row *was; /* the calls as loaded, in the batch's arena: what changed is seen against them */
+	size_t was_count;
+	int reopen_wait_ms;   /* back-off after a failure to open */
+	int64_t reopen_at_ns;
+	int64_t late_look_ms, late_full_look_ms; /* when late host rows were last looked for */
+};
+
+/* Prepared statements of the writer: enum, SQL. Parameters are numbered in the order they are bound. */
+extern const char *const sqlite_writer_sql[];
+enum sqlite_writer_statement {
+	/* sqlite_load.c */
+	SQL_EVENT_KNOWN, SQL_FACTS, SQL_CALL_OPEN_AT, SQL_ROW_BY_SID, SQL_ROW_UNCLAIMED, SQL_UNBOUND,
+	/* sqlite_write.c */
+	SQL_EVENT_INSERT, SQL_EVENT_BIND, SQL_EVENTS_TENANT, SQL_EVENTS_CALL_LOG, SQL_FACTS_INSERT, SQL_FACTS_UPDATE,
+	/* sqlite_calls.c */
+	SQL_ROW_INSERT, SQL_ROW_CLAIM, SQL_ROW_UPDATE_OURS, SQL_ROW_UPDATE_HOST, SQL_ROW_DELETE,
+	/* sqlite.c */
+	SQL_DUE, SQL_LATE_NEW, SQL_LATE_ALL, SQL_COUNT,
+	SQL_WRITER_COUNT
+};
+
+int sqlite_batch_load(struct store *store, const struct store_touch *touch, struct arena *a, struct store_loaded *ret);
+int sqlite_batch_commit(struct store *store, const struct store_changes *c, struct arena *a);
+void sqlite_batch_abort(struct store *store);
+int sqlite_due(struct store *store, int64_t now_ms, size_t limit, struct arena *a, struct slice **ret_sids, size_t *ret_count);
+int sqlite_count(struct store *store, struct store_counts *ret);
+OC_NODISCARD int sqlite_reopen_if_broken(struct sqlite_store *s);
+
+/* sqlite_calls.c: brings the call's call_logs row up to date within the transaction. `was` is the row as loaded. */
+OC_NODISCARD int sqlite_write_call_log(struct sqlite_store *s, const struct call_row *was, struct call_row *call, int64_t now_ms,
+	struct arena *a, struct buf *scratch);
+
+/* ---- reading and migrating ---- */
+
+int sqlite_reader_open(const struct store_options *o, struct arena *message_arena, struct store_reader **ret, struct slice *ret_message);
+void sqlite_reader_close(struct store_reader *r);
+const char *sqlite_reader_last_error(const struct store_reader *r);
+int sqlite_read_outcomes(struct store_reader *r, struct outcome_query *queries, size_t n, struct arena *a);
+int sqlite_read_list(struct store_reader *r, const struct list_filter *f, struct arena *a, struct call_view **ret, size_t *ret_count,
+	bool *ret_more);
+int sqlite_reader_ping(struct store_reader *r);
+
+int sqlite_migrate_status(const struct store_options *o, struct arena *a, struct migrate_status *ret, struct slice *ret_message);
+int sqlite_migrate_upgrade(const struct store_options *o, int to_version, migrate_say_fn say, void *context, struct arena *a,
+	struct slice *ret_message);
+int sqlite_migrate_downgrade(const struct store_options *o, migrate_say_fn say, void *context, struct arena *a, struct slice *ret_message);

@@ -1,0 +1,247 @@
+/* Reading from SQLite: a connection of its own that can write nothing (query_only). Every statement names the tenant; a call whose tenant
+ * is not known matches none. Threads: a struct store_reader belongs to one. */
+#include "store/sqlite.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+
+enum reader_statement { READ_BY_ID, READ_BY_SID, READ_FACTS, READ_LIST, READ_PING, READER_COUNT };
+
+struct sqlite_reader {
+	struct store_reader base;
+	struct sqlite_connection c;
+	int64_t deadline_ns; /* of the read that runs */
+};
+
+/* The key of idx_call_logs_user (sql/sqlite/0002_calls.up.sql): SQLite uses the index only for the same expression. */
+#define SORT_KEY "COALESCE(" SQL_MS("l.\"startedAt\"") ", " SQL_MS("l.\"createdAt\"") ", 0)"
+
+/* In the order of column_view. `host_columns` are agentConfigId and cost as JSON, or NULLs where the table has none. */
+#define VIEW_COLUMNS(host_columns) \
+	"l.id, l.\"userId\", l.\"livekitRoomName\", l.\"livekitRoomSid\", l.direction, l.\"phoneNumber\", l.\"sipCallId\", l.status, l.outcome, " \
+	"l.\"recordingUrl\", CASE WHEN json_valid(l.metadata) THEN l.metadata END, f.verdict, " host_columns ", l.duration, " \
+	SQL_MS("l.\"startedAt\"") ", " SQL_MS("l.\"endedAt\"") ", " SQL_MS("l.\"createdAt\"") ", " SQL_MS("l.\"updatedAt\"") ", f.revision, " SORT_KEY
+
+#define FROM_LOGS " FROM call_logs l LEFT JOIN call_facts f ON f.\"roomSid\" = l.\"livekitRoomSid\" "
+
+/* A host's row without a tenant of its own belongs to the one that the facts found. */
+#define OF_TENANT "(l.\"userId\" = ?2 OR (l.\"userId\" IS NULL AND f.\"userId\" = ?2))"
+
+static const char facts_sql[] =
+	"SELECT NULL, f.\"userId\", f.\"roomName\", f.\"roomSid\", NULL, NULL, NULL, CASE WHEN f.outcome IS NULL THEN 'active' ELSE 'ended' END, "
+	"f.outcome, NULL, NULL, f.verdict, NULL, NULL, CASE WHEN f.\"endedAtMs\" >= f.\"startedAtMs\" THEN (f.\"endedAtMs\" - f.\"startedAtMs\") / 1000 END, "
+	"f.\"startedAtMs\", f.\"endedAtMs\", " SQL_MS("f.\"createdAt\"") ", " SQL_MS("f.\"updatedAt\"") ", f.revision, "
+	"COALESCE(f.\"startedAtMs\", " SQL_MS("f.\"createdAt\"") ", 0) FROM call_facts f WHERE f.\"roomSid\" = ?1 AND f.\"userId\" = ?2 "
+	"AND NOT EXISTS (SELECT 1 FROM call_logs l WHERE l.\"livekitRoomSid\" = f.\"roomSid\")";
+
+static const char *const view_columns[2][2] = {
+	{ VIEW_COLUMNS("NULL, NULL"), VIEW_COLUMNS("NULL, json_quote(l.cost)") },
+	{ VIEW_COLUMNS("json_quote(l.\"agentConfigId\"), NULL"), VIEW_COLUMNS("json_quote(l.\"agentConfigId\"), json_quote(l.cost)") },
+};
+
+static int prepare_reader(struct sqlite_connection *c, const struct sqlite_call_logs *shape)
+{
+	const char *columns = view_columns[shape->has_agent_config_id][shape->has_cost];
+	_cleanup_buf_ struct buf by_id = BUF_INIT, by_sid = BUF_INIT, list = BUF_INIT;
+
+	buf_putf(&by_id, "SELECT %s" FROM_LOGS "WHERE l.id = ?1 AND " OF_TENANT, columns);
+	buf_putc(&by_id, '\0');
+	buf_putf(&by_sid, "SELECT %s" FROM_LOGS "WHERE l.\"livekitRoomSid\" = ?1 AND " OF_TENANT " ORDER BY l.id LIMIT 1", columns);
+	buf_putc(&by_sid, '\0');
+	buf_putf(&list,
+		"SELECT %s" FROM_LOGS "WHERE l.\"userId\" = ?1 AND " SORT_KEY " <= ?2 AND (" SORT_KEY " < ?2 OR ?3 IS NULL OR l.id < ?3) "
+		"AND " SORT_KEY " >= ?4 AND " SORT_KEY " < ?5 AND (?6 OR l.\"startedAt\" IS NOT NULL) AND (?7 IS NULL OR l.outcome = ?7) "
+		"AND (?8 IS NULL OR l.direction = ?8) AND (?9 IS NULL OR l.status = ?9) AND (?10 IS NULL OR l.\"phoneNumber\" = ?10) "
+		"AND (?11 IS NULL OR l.\"livekitRoomName\" = ?11) ORDER BY " SORT_KEY " DESC, l.id DESC LIMIT ?12", columns);
+	buf_putc(&list, '\0');
+	if (buf_failed(&by_id) || buf_failed(&by_sid) || buf_failed(&list))
+		return OC_NOMEM;
+	const char *const sql[READER_COUNT] = {
+		[READ_BY_ID] = by_id.p, [READ_BY_SID] = by_sid.p, [READ_FACTS] = facts_sql, [READ_LIST] = list.p,
+		[READ_PING] = "SELECT 1 FROM call_facts LIMIT 1",
+	};
+	return sqlite_prepare(c, sql, READER_COUNT);
+}
+
+/* ---- opening ---- */
+
+static int is_late(void *context)
+{
+	const struct sqlite_reader *r = context;
+	return clock_mono_ns() > r->deadline_ns;
+}
+
+static void start_deadline(struct sqlite_reader *r) { r->deadline_ns = clock_mono_ns() + (int64_t)r->c.timeout_ms * 1000000; }
+
+int sqlite_reader_open(const struct store_options *o, struct arena *message_arena, struct store_reader **ret, struct slice *ret_message)
+{
+	struct sqlite_reader *r = calloc(1, sizeof *r);
+	struct sqlite_call_logs shape;
+
+	if (!r)
+		return OC_NOMEM;
+	r->base.ops = &sqlite_store_ops;
+	int e = sqlite_connect(&r->c, o, SQLITE_READER, message_arena, ret_message);
+	if (e == 0) {
+		e = sqlite_require_schema(&r->c, message_arena, ret_message);
+		if (e == 0) {
+			e = sqlite_call_logs_shape(&r->c, NULL, &shape);
+			if (e == 0)
+				e = prepare_reader(&r->c, &shape);
+			if (e < 0)
+				store_fail(e, message_arena, ret_message, "the database %s does not look as it should: %s", r->c.path, r->c.error);
+		}
+	}
+	if (e < 0) {
+		sqlite_reader_close(&r->base);
+		return e == OC_NOT_FOUND ? OC_SCHEMA : e;
+	}
+	sqlite3_progress_handler(r->c.db, 20000, is_late, r);
+	start_deadline(r);
+	*ret = &r->base;
+	return 0;
+}
+
+void sqlite_reader_close(struct store_reader *reader)
+{
+	struct sqlite_reader *r = (struct sqlite_reader *)reader;
+
+	sqlite_disconnect(&r->c);
+	free(r);
+}
+
+const char *sqlite_reader_last_error(const struct store_reader *reader) { return ((const struct sqlite_reader *)reader)->c.error; }
+
+/* ---- rows ---- */
+
+static bool column_view(const struct sqlite_binder *b, struct arena *a, struct call_view *v)
+{
+	struct slice *const texts[] = { &v->id, &v->user_id, &v->room_name, &v->room_sid, &v->direction, &v->phone_number, &v->sip_call_id, &v->status,
+		&v->outcome, &v->recording_url, &v->metadata, &v->verdict, &v->agent_config_id, &v->cost };
+	int at = 0;
+
+	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+		if (!column_text(b, at++, a, texts[i]))
+			return false;
+	v->duration_s = sqlite3_column_type(b->st, at) == SQLITE_NULL ? -1 : sqlite3_column_int64(b->st, at);
+	v->started_at_ms = sqlite3_column_int64(b->st, at + 1);
+	v->ended_at_ms = sqlite3_column_int64(b->st, at + 2);
+	v->created_at_ms = sqlite3_column_int64(b->st, at + 3);
+	v->updated_at_ms = sqlite3_column_int64(b->st, at + 4);
+	v->revision = sqlite3_column_int64(b->st, at + 5);
+	v->sort_key = sqlite3_column_int64(b->st, at + 6);
+	return true;
+}
+
+static int read_one(struct sqlite_reader *r, enum reader_statement which, struct slice call_id, struct slice tenant, struct arena *a,
+	struct call_view *ret)
+{
+	struct sqlite_binder b = sqlite_bind(&r->c, which);
+
+	bind_text(&b, call_id);
+	bind_text(&b, tenant);
+	int e = sqlite_row(&b);
+	if (e == 0)
+		return OC_NOT_FOUND;
+	if (e < 0)
+		return e;
+	struct call_view v = { .id = SLICE_NONE };
+	bool ok = column_view(&b, a, &v);
+	sqlite_reset(&b);
+	if (!ok)
+		return OC_NOMEM;
+	*ret = v;
+	return 0;
+}
+
+/* A room SID is tried first where the id looks like one. What no text column can hold is nowhere. */
+static int read_outcome(struct sqlite_reader *r, const struct outcome_query *q, struct arena *a, struct call_view *ret)
+{
+	static const enum reader_statement orders[2][3] = { { READ_BY_ID, READ_BY_SID, READ_FACTS }, { READ_BY_SID, READ_FACTS, READ_BY_ID } };
+	const enum reader_statement *order = orders[slice_starts_with(q->call_id, SLICE("RM_"))];
+	int e = OC_NOT_FOUND;
+
+	if (slice_is_empty(q->tenant))
+		return OC_DENIED;
+	if (slice_is_empty(q->call_id))
+		return OC_NOT_FOUND;
+	for (size_t i = 0; i < 3 && e == OC_NOT_FOUND; i++)
+		e = read_one(r, order[i], q->call_id, q->tenant, a, ret);
+	return e == OC_DATA ? OC_NOT_FOUND : e;
+}
+
+/* Errors of the store, not of one query. */
+static bool concerns_all(int error) { return error < 0 && error != OC_NOT_FOUND && error != OC_DENIED; }
+
+int sqlite_read_outcomes(struct store_reader *reader, struct outcome_query *queries, size_t n, struct arena *a)
+{
+	struct sqlite_reader *r = (struct sqlite_reader *)reader;
+
+	start_deadline(r);
+	int e = sqlite_exec(&r->c, "BEGIN");
+	for (size_t i = 0; i < n && e == 0; i++) {
+		queries[i].result = read_outcome(r, &queries[i], a, &queries[i].view);
+		if (concerns_all(queries[i].result))
+			e = queries[i].result;
+	}
+	if (!sqlite3_get_autocommit(r->c.db) && sqlite3_exec(r->c.db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)
+		sqlite3_exec(r->c.db, "ROLLBACK", NULL, NULL, NULL);
+	return e;
+}
+
+static void bind_filter(struct sqlite_binder *b, const struct list_filter *f)
+{
+	bind_text(b, f->tenant);
+	bind_int(b, f->has_cursor ? f->cursor_ms : INT64_MAX);
+	bind_text(b, f->has_cursor ? f->cursor_id : SLICE_NONE);
+	bind_int(b, f->from_ms ? f->from_ms : INT64_MIN);
+	bind_int(b, f->to_ms ? f->to_ms : INT64_MAX);
+	bind_int(b, f->from_ms == 0 && f->to_ms == 0);
+	bind_text(b, f->outcome);
+	bind_text(b, f->direction);
+	bind_text(b, f->status);
+	bind_text(b, f->phone_number);
+	bind_text(b, f->room_name);
+	bind_int(b, (int64_t)f->limit + 1);
+}
+
+int sqlite_read_list(struct store_reader *reader, const struct list_filter *f, struct arena *a, struct call_view **ret, size_t *ret_count,
+	bool *ret_more)
+{
+	struct sqlite_reader *r = (struct sqlite_reader *)reader;
+	struct sqlite_binder b = sqlite_bind(&r->c, READ_LIST);
+	struct call_view *views = ARENA_ARRAY(a, struct call_view, f->limit);
+	size_t count = 0;
+	bool more = false;
+	int e;
+
+	if (!views)
+		return OC_NOMEM;
+	start_deadline(r);
+	bind_filter(&b, f);
+	while ((e = sqlite_row(&b)) > 0) {
+		more = count == f->limit;
+		if (more || !column_view(&b, a, &views[count]))
+			break;
+		count++;
+	}
+	sqlite_reset(&b);
+	if (e > 0 && !more)
+		return OC_NOMEM;
+	if (e < 0 && e != OC_DATA)
+		return e;
+	*ret = views;
+	*ret_count = count;
+	*ret_more = more;
+	return 0;
+}
+
+int sqlite_reader_ping(struct store_reader *reader)
+{
+	struct sqlite_reader *r = (struct sqlite_reader *)reader;
+
+	start_deadline(r);
+	struct sqlite_binder b = sqlite_bind(&r->c, READ_PING);
+	return sqlite_run(&b);
+}
