@@ -1,5 +1,6 @@
 #!/bin/sh
-# What `make test` runs: packages, a Python of its own, a build with sanitizers, then pytest with the arguments given.
+# What `make test` runs: packages, a Python of its own, a build with sanitizers, then pytest with the arguments given here or in
+# PYTEST_ARGS (`make test PYTEST_ARGS='-m unit'`).
 # Afterwards `.venv/bin/pytest -v -m unit` and the like work by themselves: they bring up what they need.
 set -eu
 cd "$(dirname "$0")/.."
@@ -20,4 +21,5 @@ if [ ! -f build-test/build.ninja ]; then
 fi
 ninja -C build-test
 
+eval "set -- \"\$@\" ${PYTEST_ARGS:-}"
 exec .venv/bin/python -m pytest "$@"

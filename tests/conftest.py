@@ -139,20 +139,30 @@ def daemon(start_daemon, database: Database) -> Daemon:
 
 
 @pytest.fixture(scope="module", params=STORES)
-def shared_daemon(request: pytest.FixtureRequest, outcomed_binary: pathlib.Path, tmp_path_factory: pytest.TempPathFactory):
-    """One daemon for all tests of a module, once for each store; only for tests that do not mind what others store."""
-    folder = tmp_path_factory.mktemp("shared")
+def make_shared_daemon(request: pytest.FixtureRequest, outcomed_binary: pathlib.Path, tmp_path_factory: pytest.TempPathFactory):
+    """make_shared_daemon(*args) gives a Daemon that lives for the module, with a database of its own; once for each store."""
     with contextlib.ExitStack() as stack:
-        if request.param == "sqlite":
-            database = Database("sqlite", f"sqlite:{folder}/outcomed.db")
-        else:
-            server = postgres.shared()
-            name = server.create()
-            stack.callback(server.drop, name)
-            database = Database("postgres", server.url(name))
-        daemon = Daemon(outcomed_binary, folder, database).start()
-        stack.callback(daemon.finish)
-        yield daemon
+
+        def make(*args: str) -> Daemon:
+            folder = tmp_path_factory.mktemp("shared")
+            if request.param == "sqlite":
+                database = Database("sqlite", f"sqlite:{folder}/outcomed.db")
+            else:
+                server = postgres.shared()
+                name = server.create()
+                stack.callback(server.drop, name)
+                database = Database("postgres", server.url(name))
+            daemon = Daemon(outcomed_binary, folder, database, args)
+            stack.callback(daemon.finish)
+            return daemon.start()
+
+        yield make
+
+
+@pytest.fixture(scope="module")
+def shared_daemon(make_shared_daemon) -> Daemon:
+    """One daemon for all tests of a module, once for each store; only for tests that do not mind what others store."""
+    return make_shared_daemon()
 
 
 # ---- requests ----
