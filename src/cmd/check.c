@@ -1,0 +1,208 @@
+/* outcomed check: the integration checklist by itself, a line an item: ok, skip or FAIL, and the mend. This file has the items that need no
+ * daemon: secrets, access, routes, database. Main thread only. */
+#include "cmd/check.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "http/http.h"
+#include "store/inspect.h"
+#include "store/migrate.h"
+#include "wire/routes.h"
+
+#define LEAST_SECRET 32        /* bytes; LiveKit warns below it too */
+#define LEAST_SERVICE_TOKEN 20
+#define ROUTES_MAX_BYTES (1024 * 1024)
+
+static void put_item(const char *state, const char *item) { printf("%-4s  %-20s  ", state, item); }
+
+void check_ok(const char *item, const char *format, ...)
+{
+	va_list args;
+	put_item("ok", item);
+	va_start(args, format);
+	vprintf(format, args);
+	va_end(args);
+	putchar('\n');
+}
+
+void check_skip(const char *item, const char *why)
+{
+	put_item("skip", item);
+	puts(why);
+}
+
+void check_fail(struct checking *c, const char *item, struct slice what, const char *mend)
+{
+	what = slice_trim(what);
+	put_item("FAIL", item);
+	for (size_t i = 0; i < what.n; i++)
+		putchar(what.p[i] == '\n' ? ' ' : what.p[i]);
+	printf("%s%s\n", *mend ? ": " : "", mend);
+	c->failed++;
+}
+
+/* ---- secrets and access ---- */
+
+static void check_keys(struct checking *c)
+{
+	struct slice message = SLICE("out of memory");
+	int r = keyring_from_config(c->config, c->arena, &c->keyring, &message);
+	if (r) {
+		check_fail(c, "signing keys", message, "");
+		return;
+	}
+	for (size_t i = 0; i < c->keyring.count; i++) {
+		const struct signing_key *k = &c->keyring.keys[i];
+		const char *mend = "give LiveKit a new pair (livekit-server generate-keys) and set it here too";
+		if (slice_eq_cstr(k->id, "devkey") && slice_eq_cstr(k->secret, "secret"))
+			check_fail(c, "signing keys", SLICE("devkey / secret is LiveKit's demo pair, which everybody knows"), mend);
+		else if (k->secret.n < LEAST_SECRET)
+			check_fail(c, "signing keys", arena_text(c->arena, "the secret of %.*s has %zu bytes, fewer than %d",
+				slice_is_none(k->id) ? 22 : (int)k->id.n, slice_is_none(k->id) ? "LIVEKIT_WEBHOOK_SECRET" : k->id.p,
+				k->secret.n, LEAST_SECRET), mend);
+		else
+			check_ok("signing keys", "%.*s, %zu bytes", slice_is_none(k->id) ? 22 : (int)k->id.n,
+				 slice_is_none(k->id) ? "LIVEKIT_WEBHOOK_SECRET" : k->id.p, k->secret.n);
+	}
+}
+
+static void check_access(struct checking *c)
+{
+	const struct config *g = c->config;
+	bool has_service = !slice_is_none(g->service_token), has_tenant = !slice_is_none(g->tenant_secret);
+	if (!has_service && !has_tenant && !http_listen_is_local(g->listen))
+		check_fail(c, "read access", SLICE("a public address without any token"),
+			   "set OUTCOMED_SERVICE_TOKEN (openssl rand -hex 32), or listen on 127.0.0.1");
+	else if (has_service && g->service_token.n < LEAST_SERVICE_TOKEN)
+		check_fail(c, "read access", arena_text(c->arena, "OUTCOMED_SERVICE_TOKEN has %zu bytes only", g->service_token.n),
+			   "make a longer one: openssl rand -hex 32");
+	else if (!has_service && !has_tenant)
+		check_skip("read access", "no token is set: reads work on this machine only; for others set OUTCOMED_SERVICE_TOKEN or OUTCOMED_TENANT_SECRET");
+	else
+		check_ok("read access", "%s%s%s", has_service ? "service token" : "", has_service && has_tenant ? " and " : "",
+			 has_tenant ? "tenant tokens" : "");
+}
+
+static void check_routes(struct checking *c)
+{
+	struct routes routes;
+	struct slice text, message = SLICE("out of memory");
+	if (slice_is_none(c->config->routes)) {
+		check_skip("routes", "--routes is not set");
+		return;
+	}
+	const char *path = arena_dup(c->arena, c->config->routes);
+	int r = path ? read_file(path, ROUTES_MAX_BYTES, c->arena, &text, &message) : OC_NOMEM;
+	if (r == 0)
+		r = routes_parse(text, c->arena, &routes, &message);
+	if (r)
+		check_fail(c, "routes", message, "mend the file; docs/CONFIGURATION.md shows one");
+	else
+		check_ok("routes", "%zu routes", routes.count);
+}
+
+/* ---- the database ---- */
+
+static void check_version(struct checking *c, const struct migrate_status *st)
+{
+	struct slice what = arena_text(c->arena, "%d, this program's is %d", st->version, st->latest);
+	if (st->newer)
+		check_fail(c, "schema version", what, "install the newer outcomed that upgraded it");
+	else if (st->altered)
+		check_fail(c, "schema version", SLICE("a migration was applied that differs from this program's of the same number"),
+			   "run the outcomed that applied it, or restore the backup");
+	else if (st->version < st->latest)
+		check_fail(c, "schema version", what, "run: outcomed migrate upgrade");
+	else
+		check_ok("schema version", "%d", st->version);
+}
+
+static void check_insert(const struct migrate_status *st)
+{
+	if (st->can_insert)
+		check_ok("call_logs rows", "%s, and rows can be inserted", st->host_call_logs ? "the host's table" : "our table");
+	else
+		printf("%-4s  %-20s  not inserted by us (%.*s): verdicts wait for your own rows, and can be read by room SID\n", "skip",
+		       "call_logs rows", SLICE_FMT(st->why_not_insert));
+}
+
+static void check_parts(struct checking *c, const struct schema_part *parts, size_t count, enum schema_part_kind kind, const char *item)
+{
+	_cleanup_buf_ struct buf missing = BUF_INIT;
+	size_t present = 0;
+	for (size_t i = 0; i < count; i++) {
+		if (parts[i].kind != kind)
+			continue;
+		if (parts[i].present)
+			present++;
+		else
+			buf_putf(&missing, "%s%s%s%s", missing.n ? ", " : "", parts[i].table, kind == SCHEMA_TABLE ? "" : ".",
+				 kind == SCHEMA_TABLE ? "" : parts[i].name);
+	}
+	if (missing.n == 0)
+		check_ok(item, "all %zu", present);
+	else
+		check_fail(c, item, arena_text(c->arena, "missing: %.*s", SLICE_FMT(buf_slice(&missing))),
+			   "run: outcomed migrate upgrade; if it says that nothing is to be done, somebody dropped them");
+}
+
+static void check_database(struct checking *c)
+{
+	const struct store_options o = { .url = c->config->database };
+	struct migrate_status st;
+	struct schema_part *parts;
+	size_t count;
+	struct slice message = SLICE_NONE, url;
+	int r = migrate_status(&o, c->arena, &st, &message);
+	if (r) {
+		check_fail(c, "database", slice_is_none(message) ? slice_cstr(oc_error_text(r)) : message, "");
+		return;
+	}
+	if (store_url_for_log(o.url, c->arena, &url) != 0)
+		url = SLICE("reachable");
+	check_ok("database", "%.*s", SLICE_FMT(url));
+	check_version(c, &st);
+	if (st.version == 0)
+		return;
+	r = store_inspect(&o, c->arena, &parts, &count, &message);
+	if (r) {
+		check_fail(c, "tables", slice_is_none(message) ? slice_cstr(oc_error_text(r)) : message, "");
+		return;
+	}
+	check_parts(c, parts, count, SCHEMA_TABLE, "tables");
+	check_parts(c, parts, count, SCHEMA_COLUMN, "columns");
+	check_parts(c, parts, count, SCHEMA_INDEX, "indexes");
+	check_insert(&st);
+}
+
+static int run_check(const struct command_line *line)
+{
+	struct checking c = { .config = line->config, .arena = line->arena };
+	check_keys(&c);
+	check_access(&c);
+	check_routes(&c);
+	check_database(&c);
+	fflush(stdout);
+	check_daemon(&c);
+	check_skip("LiveKit API", "this version does not ask LiveKit's API");
+	if (c.failed)
+		printf("%zu of these fall short\n", c.failed);
+	else
+		puts("nothing falls short");
+	return c.failed ? STATUS_FAILED : STATUS_OK;
+}
+
+const struct command command_check = {
+	.name = "check",
+	.words = "",
+	.summary = "Walk the integration checklist: one line an item, ok or the mend.",
+	.details = "Run it with the environment and the flags of the daemon. Looks at the secrets, the database, its tables, columns and\n"
+		   "indexes; then, when a daemon answers at --listen, sends it a forged event (must get 401) and a signed test event, reads\n"
+		   "that back and tries the tokens. Every run sends the same event: room SID RM_outcomed_check, tenant outcomed-check, so\n"
+		   "that there is at most one such small call, which no tenant of yours sees.\n"
+		   "\n"
+		   "Exit codes: 0 nothing falls short (skipped items do not count); 1 something does; 2 wrong usage or configuration.",
+	.options = CMD_CHECK,
+	.run = run_check,
+};
