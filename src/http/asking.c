@@ -1,0 +1,63 @@
+/* What every read does before it reads: its query string and its tenant. Each returns true, or false with the answer already given. Runs on
+ * the connection's worker. */
+#include "http/internal.h"
+
+#include <stdio.h>
+
+#include "base/clock.h"
+
+bool query_read(struct connection *c, const struct query_parameter *known, size_t count, struct slice *values, enum MHD_Result *ret_answered)
+{
+	static const char *const texts[] = {
+		[QUERY_UNKNOWN] = "there is no parameter",
+		[QUERY_REPEATED] = "this parameter is there twice:",
+		[QUERY_MALFORMED] = "this parameter is not percent-encoded properly:",
+	};
+	struct slice name = SLICE("");
+	enum query_problem problem = query_parse(c->request.query, known, count, c->arena, values, &name);
+	char detail[200];
+	switch (problem) {
+	case QUERY_OK: return true;
+	case QUERY_NOMEM: *ret_answered = MHD_NO; return false;
+	case QUERY_UNKNOWN:
+	case QUERY_REPEATED:
+	case QUERY_MALFORMED: break;
+	}
+	snprintf(detail, sizeof detail, "%s %.*s", texts[problem], SLICE_FMT(name));
+	*ret_answered = reply_problem(c, MHD_HTTP_BAD_REQUEST, NULL, detail, 0);
+	return false;
+}
+
+bool tenant_read(struct connection *c, struct slice user_id, unsigned other_tenant_status, struct slice *ret_tenant,
+	enum MHD_Result *ret_answered)
+{
+	enum access_result result = access_decide(&c->server->access, c->request.head.authorization, user_id, clock_wall_ms() / 1000,
+						  c->arena, ret_tenant);
+	switch (result) {
+	case ACCESS_OK: return true;
+	case ACCESS_NO_TOKEN:
+		*ret_answered = reply_problem(c, MHD_HTTP_UNAUTHORIZED, "Unauthorized", "a bearer token is needed", REPLY_BEARER);
+		return false;
+	case ACCESS_BAD_TOKEN:
+		*ret_answered = reply_problem(c, MHD_HTTP_UNAUTHORIZED, "Unauthorized", "the token was not accepted", REPLY_BEARER);
+		return false;
+	case ACCESS_WHO:
+		*ret_answered = reply_problem(c, MHD_HTTP_UNAUTHORIZED, "Unauthorized", "parameter user_id is needed", REPLY_BEARER);
+		return false;
+	case ACCESS_NO_TENANT:
+		*ret_answered = reply_problem(c, MHD_HTTP_BAD_REQUEST, NULL, "with the service token parameter user_id is needed", 0);
+		return false;
+	case ACCESS_BAD_USER_ID:
+		*ret_answered = reply_problem(c, MHD_HTTP_BAD_REQUEST, NULL,
+					      "parameter user_id must be 1 to 200 bytes of UTF-8 without control characters", 0);
+		return false;
+	case ACCESS_OTHER_TENANT: break;
+	}
+	if (other_tenant_status == MHD_HTTP_NOT_FOUND) {
+		outcome_not_found(&c->request.reply);
+		*ret_answered = reply_send(c, &c->request.reply);
+	} else {
+		*ret_answered = reply_problem(c, MHD_HTTP_FORBIDDEN, "Forbidden", "the token is another tenant's", 0);
+	}
+	return false;
+}

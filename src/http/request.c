@@ -1,0 +1,234 @@
+/* A request from its request line to its handler: libmicrohttpd's callbacks, in the order of the states in internal.h.
+ *
+ * libmicrohttpd calls request_handle once when the head is there, once for each piece of the body, and once more when all of it has come.
+ * An answer in the first call ends the connection afterwards, which is what a refusal wants; every other answer waits for the last call.
+ * Runs on the connection's worker. */
+#include "http/internal.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+
+/* http://host/path is the same as /path (RFC 9112, 3.2.2). */
+static struct slice without_authority(struct slice target)
+{
+	static const struct slice schemes[] = { { "http://", 7 }, { "https://", 8 } };
+	for (size_t i = 0; i < 2; i++) {
+		size_t n = schemes[i].n;
+		if (target.n < n || !slice_eq_nocase(slice_of(target.p, n), schemes[i]))
+			continue;
+		while (n < target.n && target.p[n] != '/' && target.p[n] != '?')
+			n++;
+		return slice_of(target.p + n, target.n - n);
+	}
+	return target;
+}
+
+static enum refusal read_target(struct request *r, struct slice target, struct arena *a)
+{
+	if (target.n > MAX_TARGET_BYTES)
+		return REFUSAL_TARGET_TOO_LONG;
+	for (size_t i = 0; i < target.n; i++)
+		if ((unsigned char)target.p[i] <= 0x20 || (unsigned char)target.p[i] >= 0x7f || target.p[i] == '#')
+			return REFUSAL_TARGET;
+	struct slice copy;
+	if (!arena_copy(a, without_authority(target), &copy))
+		return REFUSAL_BODY_MEMORY;
+	slice_split(copy, '?', &r->path, &r->query);
+	if (slice_eq(r->path, SLICE("*")) && slice_is_none(r->query))
+		return REFUSAL_NONE;
+	if (slice_is_empty(r->path) || r->path.p[0] != '/')
+		return REFUSAL_TARGET;
+	r->endpoint = endpoint_find(r->path, &r->segment);
+	return REFUSAL_NONE;
+}
+
+void *request_begin(void *server, const char *target, struct MHD_Connection *mhd)
+{
+	struct http_server *s = server;
+	struct connection *c = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+	struct request *r = &c->request;
+	connection_change_state(c, CONNECTION_HEAD);
+	atomic_fetch_add_explicit(&s->in_flight, 1, memory_order_relaxed);
+	r->began_ns = atomic_load_explicit(&c->since_ns, memory_order_relaxed);
+	size_t n = strlen(target);
+	r->target_start = target;
+	r->target_end = target + n;
+	if (!c->arena)
+		c->arena = arena_new(ARENA_BYTES);
+	r->refusal = c->arena ? read_target(r, slice_of(target, n), c->arena) : REFUSAL_BODY_MEMORY;
+	return c;
+}
+
+static enum refusal check_body_headers(struct connection *c, uint64_t *ret_length)
+{
+	const struct request *r = &c->request;
+	int64_t length = 0;
+	if (!slice_is_none(r->head.content_length) && !slice_to_int64(r->head.content_length, &length))
+		length = INT64_MAX; /* more digits than that are libmicrohttpd's 413 already */
+	*ret_length = (uint64_t)length;
+	if (r->method == METHOD_POST && !slice_is_none(r->head.content_encoding) &&
+	    !slice_eq_nocase(r->head.content_encoding, SLICE("identity")))
+		return REFUSAL_CONTENT_ENCODING;
+	return (uint64_t)length > c->server->o.max_body_bytes ? REFUSAL_BODY_TOO_LARGE : REFUSAL_NONE;
+}
+
+/* A body over the limit is read and dropped up to twice the limit, so that its sender sees the 413; one that asks first, or announces more,
+ * is told at once. */
+static bool is_worth_dropping(const struct connection *c, uint64_t length)
+{
+	return slice_is_none(c->request.head.expect) && length <= 2 * (uint64_t)c->server->o.max_body_bytes;
+}
+
+static enum MHD_Result handle_head(struct connection *c, const char *method, const char *version)
+{
+	struct request *r = &c->request;
+	if (r->refusal == REFUSAL_NONE)
+		r->refusal = head_read(c->mhd, method, version, r);
+	if (r->refusal != REFUSAL_NONE)
+		return reply_refusal(c, r->refusal);
+	r->method = method_from_name(method);
+	uint64_t length;
+	r->refusal = check_body_headers(c, &length);
+	if (r->refusal == REFUSAL_BODY_TOO_LARGE) {
+		receiver_log_too_large(c, length);
+		r->drop_body = true;
+		if (!is_worth_dropping(c, length))
+			return reply_refusal(c, r->refusal);
+	} else if (r->refusal != REFUSAL_NONE) {
+		return reply_refusal(c, r->refusal);
+	}
+	r->drop_body |= !r->endpoint || !r->endpoint->post || r->method != METHOD_POST;
+	connection_change_state(c, CONNECTION_BODY);
+	return MHD_YES;
+}
+
+static void stop_keeping_body(struct connection *c, enum refusal why)
+{
+	struct request *r = &c->request;
+	r->refusal = why;
+	r->drop_body = true;
+	buf_done(&c->body);
+}
+
+/* Bodies beyond the first 64 KiB are counted together, and taken only from who has shown a genuine token. */
+static bool may_grow(struct connection *c, size_t bytes)
+{
+	struct request *r = &c->request;
+	struct http_server *s = c->server;
+	if (c->body.n + bytes <= BODY_UNVERIFIED_BYTES)
+		return true;
+	if (!r->token_looked_at) {
+		r->token_looked_at = true;
+		r->unauthorized = !receiver_token_is_genuine(c);
+	}
+	if (r->unauthorized) {
+		stop_keeping_body(c, REFUSAL_NONE);
+		return false;
+	}
+	if (atomic_fetch_add(&s->body_memory, bytes) + bytes > s->body_memory_limit) {
+		atomic_fetch_sub(&s->body_memory, bytes);
+		stop_keeping_body(c, REFUSAL_BODY_MEMORY);
+		return false;
+	}
+	r->memory_counted += bytes;
+	return true;
+}
+
+static enum MHD_Result take_body(struct connection *c, const char *p, size_t n)
+{
+	struct request *r = &c->request;
+	size_t limit = c->server->o.max_body_bytes;
+	r->body_seen += n;
+	if (r->body_seen > limit && r->refusal == REFUSAL_NONE) {
+		receiver_log_too_large(c, r->body_seen);
+		stop_keeping_body(c, REFUSAL_BODY_TOO_LARGE);
+	}
+	if (r->body_seen > 2 * limit) {
+		refusal_count(c->server, REFUSAL_BODY_TOO_LARGE);
+		return MHD_NO;
+	}
+	if (!r->drop_body && may_grow(c, n)) {
+		buf_put(&c->body, slice_of(p, n));
+		if (buf_failed(&c->body))
+			stop_keeping_body(c, REFUSAL_BODY_MEMORY);
+	}
+	return MHD_YES;
+}
+
+static enum MHD_Result reply_options(struct connection *c, const char *allow)
+{
+	struct reply *reply = &c->request.reply;
+	reply->status = MHD_HTTP_OK;
+	reply->allow = allow;
+	return reply_send(c, reply);
+}
+
+static enum MHD_Result run(struct connection *c)
+{
+	struct request *r = &c->request;
+	r->last_byte_ns = clock_mono_ns();
+	if (r->refusal != REFUSAL_NONE)
+		return reply_refusal(c, r->refusal);
+	if (slice_eq(r->path, SLICE("*")) && r->method == METHOD_OPTIONS)
+		return reply_options(c, "GET, HEAD, POST, OPTIONS");
+	if (!r->endpoint)
+		return reply_problem(c, MHD_HTTP_NOT_FOUND, "Not found", "there is nothing at this path", 0);
+	if (!endpoint_allows(r->endpoint, r->method)) {
+		r->reply.allow = r->endpoint->allow;
+		return reply_problem(c, MHD_HTTP_METHOD_NOT_ALLOWED, "Method not allowed", "this path does not have this method", 0);
+	}
+	if (r->method == METHOD_OPTIONS)
+		return reply_options(c, r->endpoint->allow);
+	return r->endpoint->run(c);
+}
+
+enum MHD_Result request_handle(void *server, struct MHD_Connection *mhd, const char *url, const char *method, const char *version,
+	const char *upload, size_t *upload_bytes, void **connection)
+{
+	(void)server;
+	(void)mhd;
+	(void)url;
+	struct connection *c = *connection;
+	switch ((enum connection_state)atomic_load_explicit(&c->state, memory_order_relaxed)) {
+	case CONNECTION_HEAD: return handle_head(c, method, version);
+	case CONNECTION_BODY:
+		if (*upload_bytes) {
+			size_t n = *upload_bytes;
+			*upload_bytes = 0;
+			return take_body(c, upload, n);
+		}
+		return run(c);
+	case CONNECTION_READY: return reply_send(c, &c->request.reply);
+	case CONNECTION_IDLE:
+	case CONNECTION_WAITING:
+	case CONNECTION_ANSWERING: break;
+	}
+	abort();
+}
+
+void request_completed(void *server, struct MHD_Connection *mhd, void **connection, enum MHD_RequestTerminationCode how)
+{
+	struct http_server *s = server;
+	struct connection *c = *connection;
+	(void)mhd;
+	(void)how;
+	enum connection_state state = (enum connection_state)atomic_load_explicit(&c->state, memory_order_relaxed);
+	if (state == CONNECTION_ANSWERING)
+		atomic_store_explicit(&c->served, true, memory_order_relaxed);
+	else if (!atomic_load(&c->ended) && c->request.refusal == REFUSAL_NONE)
+		refusal_count(s, REFUSAL_BROKEN_OFF);
+	if (c->request.memory_counted)
+		atomic_fetch_sub(&s->body_memory, c->request.memory_counted);
+	buf_done(&c->request.reply.body);
+	memset(&c->request, 0, sizeof c->request);
+	c->request.refusal = REFUSAL_NONE;
+	if (c->body.size > KEPT_BODY_BYTES)
+		buf_done(&c->body);
+	else
+		buf_clear(&c->body);
+	if (c->arena)
+		arena_reset(c->arena);
+	connection_change_state(c, CONNECTION_IDLE);
+	atomic_fetch_sub_explicit(&s->in_flight, 1, memory_order_release);
+}

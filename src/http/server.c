@@ -1,0 +1,192 @@
+/* The life of the HTTP side: options checked, workers, readers and acceptor started, drained and freed.
+ *
+ * Order of the end: http_drain (nothing new is accepted, what was begun is answered, then nothing is submitted any more), ingest_stop (every
+ * event gets its answer), http_free (readers, workers). libmicrohttpd must not be stopped while a connection is suspended; by then none is.
+ * One thread starts and ends it. */
+#include "http/internal.h"
+
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+#define DEFAULT_THREADS 2
+#define DEFAULT_MAX_BODY (8u << 20)
+#define DEFAULT_CONNECTIONS 1000
+#define DEFAULT_CONNECTIONS_OF_ADDRESS 500
+#define DEFAULT_REQUEST_MS 10000
+#define DEFAULT_IDLE_MS 120000
+#define MIN_TENANT_SECRET_BYTES 32
+#define OTHER_DESCRIPTORS 4096 /* of databases, logs and the like, below the connections' */
+#define LAST_ANSWERS_MS 1000   /* for what ingest_stop answered last */
+#define POLL_MS 2
+
+static void set_defaults(struct http_options *o)
+{
+	o->threads = o->threads ? o->threads : DEFAULT_THREADS;
+	o->reader_threads = o->reader_threads ? o->reader_threads : DEFAULT_THREADS;
+	o->max_body_bytes = o->max_body_bytes ? o->max_body_bytes : DEFAULT_MAX_BODY;
+	o->max_connections = o->max_connections ? o->max_connections : DEFAULT_CONNECTIONS;
+	if (!o->max_connections_per_address)
+		o->max_connections_per_address = DEFAULT_CONNECTIONS_OF_ADDRESS;
+	o->request_timeout_ms = o->request_timeout_ms ? o->request_timeout_ms : DEFAULT_REQUEST_MS;
+	o->idle_timeout_ms = o->idle_timeout_ms ? o->idle_timeout_ms : DEFAULT_IDLE_MS;
+}
+
+/* NULL where the options may be served with. */
+static const char *what_is_wrong(const struct http_options *o)
+{
+	bool tokens = !slice_is_none(o->service_token) || !slice_is_none(o->tenant_secret);
+	if (!tokens && !http_listen_is_local(o->listen))
+		return "a public address needs OUTCOMED_SERVICE_TOKEN or OUTCOMED_TENANT_SECRET: set one, or listen on 127.0.0.1";
+	if (!slice_is_none(o->service_token) && slice_is_empty(o->service_token))
+		return "OUTCOMED_SERVICE_TOKEN is empty: set a long random text, or leave it out";
+	if (!slice_is_none(o->tenant_secret) && o->tenant_secret.n < MIN_TENANT_SECRET_BYTES)
+		return "OUTCOMED_TENANT_SECRET is shorter than 32 bytes: make one with `openssl rand -hex 32`";
+	for (size_t i = 0; i < o->keyring.count; i++) {
+		struct slice secret = o->keyring.keys[i].secret;
+		if (!slice_is_none(o->tenant_secret) && slice_eq(secret, o->tenant_secret))
+			return "OUTCOMED_TENANT_SECRET is a LiveKit secret: every room participant holds a token signed by that; make another";
+		if (!slice_is_none(o->service_token) && slice_eq(secret, o->service_token))
+			return "OUTCOMED_SERVICE_TOKEN is a LiveKit secret: make another";
+	}
+	return NULL;
+}
+
+static void declare_metrics(struct metrics *m)
+{
+	static const char *const checks[] = {
+#define X(name, e, mend) name,
+		SIGNATURE_CHECKS(X)
+#undef X
+	};
+	size_t n;
+	const char *const *labels = reply_status_labels(&n);
+	if (!m)
+		return;
+	metrics_label_values(m, METRIC_HTTP_REQUESTS, labels, n);
+	labels = refusal_labels(&n);
+	metrics_label_values(m, METRIC_HTTP_REFUSALS, labels, n);
+	metrics_label_values(m, METRIC_SIGNATURE, checks, SIGNATURE_CHECK_COUNT);
+}
+
+/* Each worker is a libmicrohttpd of its own, with one loop, that gets its connections from the acceptor. It closes nobody by itself: the
+ * acceptor keeps the time. */
+static struct MHD_Daemon *worker_start(struct http_server *s)
+{
+	return MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
+				request_handle, s,
+				MHD_OPTION_NOTIFY_COMPLETED, request_completed, s,
+				MHD_OPTION_NOTIFY_CONNECTION, connection_notify, s,
+				MHD_OPTION_URI_LOG_CALLBACK, request_begin, s,
+				MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY_BYTES,
+				MHD_OPTION_CONNECTION_LIMIT, (unsigned)s->by_fd_size,
+				MHD_OPTION_CONNECTION_TIMEOUT, 0u,
+#if MHD_VERSION >= 0x00097701
+				MHD_OPTION_CLIENT_DISCIPLINE_LVL, 1,
+#endif
+				MHD_OPTION_END);
+}
+
+static bool workers_start(struct http_server *s)
+{
+	s->workers = calloc(s->o.threads, sizeof s->workers[0]);
+	if (!s->workers)
+		return false;
+	for (; s->worker_count < s->o.threads; s->worker_count++)
+		if (!(s->workers[s->worker_count] = worker_start(s)))
+			return false;
+	return true;
+}
+
+static bool start_parts(struct http_server *s)
+{
+	s->by_fd_size = s->o.max_connections + OTHER_DESCRIPTORS;
+	s->by_fd = calloc(s->by_fd_size, sizeof s->by_fd[0]);
+	s->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	return s->by_fd && s->wake_fd >= 0 && reads_start(s, &s->reads) == OC_OK && workers_start(s) && acceptor_start(s) == OC_OK;
+}
+
+int http_start(const struct http_options *o, struct ingest *in, struct metrics *m, struct arena *message_arena, struct http_server **ret,
+	struct slice *ret_message)
+{
+	const char *wrong = what_is_wrong(o);
+	if (wrong) {
+		*ret_message = slice_cstr(wrong);
+		return OC_CONFIG;
+	}
+	struct http_server *s = calloc(1, sizeof *s);
+	if (!s)
+		return OC_NOMEM;
+	s->o = *o;
+	set_defaults(&s->o);
+	s->access = (struct access_options){ .service_token = o->service_token, .tenant_secret = o->tenant_secret };
+	s->ingest = in;
+	s->metrics = m;
+	s->wake_fd = s->listener.fd = -1;
+	s->body_memory_limit = 4 * s->o.max_body_bytes > BODY_MEMORY_BYTES ? 4 * s->o.max_body_bytes : BODY_MEMORY_BYTES;
+	pthread_mutex_init(&s->connections_lock, NULL);
+	int r = listener_open(o->listen, message_arena, &s->listener, ret_message);
+	if (r == OC_OK) {
+		declare_metrics(m);
+		if (!start_parts(s)) {
+			*ret_message = SLICE("out of memory, threads or descriptors");
+			r = OC_NOMEM;
+		}
+	}
+	if (r != OC_OK) {
+		http_free(s);
+		return r;
+	}
+	*ret = s;
+	return OC_OK;
+}
+
+struct slice http_address(const struct http_server *s) { return slice_cstr(s->listener.address); }
+
+static bool wait_until_answered(struct http_server *s, int64_t timeout_ms)
+{
+	int64_t until = clock_mono_ns() + timeout_ms * 1000000;
+	while (atomic_load_explicit(&s->in_flight, memory_order_acquire) > 0) {
+		if (clock_mono_ns() >= until)
+			return false;
+		nanosleep(&(struct timespec){ .tv_nsec = POLL_MS * 1000000 }, NULL);
+	}
+	return true;
+}
+
+bool http_drain(struct http_server *s, int64_t timeout_ms)
+{
+	atomic_store(&s->draining, true);
+	acceptor_stop(s);
+	bool answered = wait_until_answered(s, timeout_ms);
+	atomic_store(&s->closed, true);
+	while (atomic_load(&s->submitting) > 0)
+		nanosleep(&(struct timespec){ .tv_nsec = POLL_MS * 1000000 }, NULL);
+	return answered;
+}
+
+void http_free(struct http_server *s)
+{
+	if (!s)
+		return;
+	atomic_store(&s->draining, true);
+	atomic_store(&s->closed, true);
+	acceptor_stop(s);
+	reads_stop(s->reads);
+	if (s->worker_count)
+		(void)wait_until_answered(s, LAST_ANSWERS_MS);
+	for (unsigned i = 0; i < s->worker_count; i++)
+		MHD_stop_daemon(s->workers[i]);
+	reads_free(s->reads);
+	listener_close(&s->listener);
+	connections_free(s);
+	if (s->wake_fd >= 0)
+		close(s->wake_fd);
+	pthread_mutex_destroy(&s->connections_lock);
+	free(s->workers);
+	free(s->by_fd);
+	free(s);
+}
