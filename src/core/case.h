@@ -1,0 +1,24 @@
+/* A call as the rules see it, and what verdict.c tells about it. Internal to core/. */
+#pragma once
+
+#include "core/rules.h"
+
+struct call_case {
+	struct room_view view;
+	struct presence presence;        /* of calls without a phone */
+	const struct leg *leg;           /* the primary leg; NULL = the room itself */
+	const struct fact_session *end;  /* whose leave ended the call; NULL = not seen */
+	int64_t end_s;                   /* the second it ended, as far as known; 0 = unknown */
+	const struct fact_session *failed_agent; /* for FLAG_AGENT_ERROR */
+	struct rule_case rule_case;
+};
+
+OC_NODISCARD int case_make(const struct facts *f, struct arena *a, struct call_case *ret);
+
+/* When the call counts as over although nothing more comes: milliseconds, 0 = never. *ret_over: it is over by an event. */
+int64_t case_deadline_ms(const struct call_case *c, bool *ret_over);
+
+/* The row's confidence, lowered where something it needs does not hold. */
+enum confidence case_confidence(const struct call_case *c, const struct rule *r);
+
+OC_NODISCARD int case_explain(const struct call_case *c, const struct rule *r, struct arena *a, struct verdict *v);

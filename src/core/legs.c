@@ -1,0 +1,451 @@
+/* Seats and legs out of facts. See legs.h.
+ *
+ * Invariant: everything is decided by sorted keys and minima, never by the order in which events came. */
+#include "core/legs.h"
+
+#include <stdlib.h>
+
+#define UNSEEN_JOIN_MS 15000 /* with participant_joined lost: ACTIVE at most this long after the session's creation, as good as always */
+
+/* ---- seats ---- */
+
+static enum seat_role role_of(enum participant_kind kind)
+{
+	switch (kind) {
+	case KIND_UNKNOWN:
+		return ROLE_STRANGER;
+	case KIND_STANDARD:
+	case KIND_OTHER:
+		return ROLE_USER;
+	case KIND_INGRESS:
+	case KIND_EGRESS:
+	case KIND_BRIDGE:
+		return ROLE_NONE;
+	case KIND_SIP:
+		return ROLE_SIP;
+	case KIND_AGENT:
+		return ROLE_AGENT;
+	case KIND_CONNECTOR:
+		return ROLE_PHONE;
+	}
+	return ROLE_USER;
+}
+
+static int64_t track_start_ms(const struct fact_track *t)
+{
+	return t->published_us ? t->published_us / 1000 : t->published.at_s * 1000;
+}
+
+static int64_t session_start_ms(const struct fact_session *s)
+{
+	if (s->joined_at_ms)
+		return s->joined_at_ms;
+	if (s->joined.at_s)
+		return s->joined.at_s * 1000;
+	int64_t first = 0;
+	for (size_t i = 0; i < s->track_count; i++) {
+		int64_t at = track_start_ms(&s->tracks[i]);
+		if (at && (!first || at < first))
+			first = at;
+	}
+	return first ? first : s->ended.at_s * 1000;
+}
+
+/* The latest second in which the session is known to have been there. */
+static int64_t last_alive_s(const struct fact_session *s)
+{
+	int64_t last = s->joined.at_s;
+	for (size_t i = 0; i < s->track_count; i++) {
+		const struct fact_track *t = &s->tracks[i];
+		if (t->published.at_s > last)
+			last = t->published.at_s;
+		if (t->unpublished.at_s > last)
+			last = t->unpublished.at_s;
+	}
+	return last;
+}
+
+static int64_t max64(int64_t x, int64_t y) { return x > y ? x : y; }
+static int64_t min64(int64_t x, int64_t y) { return x < y ? x : y; }
+
+static void seat_init(struct seat *seat, const struct fact_session *s)
+{
+	*seat = (struct seat){ .session = s, .role = role_of(s->kind) };
+	seat->left = !slice_is_none(s->ended.event_id);
+	seat->was_there = !slice_is_none(s->left.event_id) || !slice_is_none(s->joined.event_id) || slice_is_none(s->aborted.event_id);
+	seat->from_lo = session_start_ms(s);
+	if (seat->left) {
+		seat->to_lo = s->ended.at_s * 1000;
+		seat->to_hi = seat->to_lo + 999;
+	} else {
+		seat->to_lo = max64(seat->from_lo, last_alive_s(s) * 1000);
+		seat->to_hi = INT64_MAX;
+	}
+	seat->from_hi = slice_is_none(s->joined.event_id) ? min64(seat->from_lo + UNSEEN_JOIN_MS, seat->to_hi)
+		: max64(seat->from_lo, s->joined.at_s * 1000 + 999);
+}
+
+static int by_identity(const void *x, const void *y)
+{
+	const struct seat *a = x, *b = y;
+	int c = slice_cmp(a->session->identity, b->session->identity);
+	if (c == 0)
+		c = (a->from_lo > b->from_lo) - (a->from_lo < b->from_lo);
+	return c ? c : slice_cmp(a->session->sid, b->session->sid);
+}
+
+static bool same_party(const struct seat *a, const struct seat *b)
+{
+	return a->session->identity.n > 0 && slice_eq(a->session->identity, b->session->identity);
+}
+
+/* Numbers the parties, and lets a later session of an identity end the earlier ones. A stranger with the identity of a known party
+ * that is no phone is that party; on the phone the same identity may be another call. */
+static void join_parties(struct room_view *v)
+{
+	for (size_t i = 0; i < v->seat_count; i++) {
+		struct seat *s = &v->seats[i];
+		if (i > 0 && same_party(s - 1, s)) {
+			s->party = s[-1].party;
+			s[-1].superseded = true;
+			if (!s[-1].left)
+				s[-1].to_hi = max64(s[-1].to_lo, s->from_hi);
+			if (s->role == ROLE_STRANGER && s[-1].role != ROLE_SIP)
+				s->role = s[-1].role;
+		} else {
+			s->party = v->party_count++;
+		}
+	}
+	for (size_t i = v->seat_count; i-- > 1;)
+		if (v->seats[i - 1].role == ROLE_STRANGER && v->seats[i].role != ROLE_SIP && same_party(&v->seats[i - 1], &v->seats[i]))
+			v->seats[i - 1].role = v->seats[i].role;
+}
+
+static void count_seats(struct room_view *v)
+{
+	for (size_t i = 0; i < v->seat_count; i++) {
+		const struct seat *s = &v->seats[i];
+		v->agents += s->role == ROLE_AGENT && s->was_there;
+		v->users += s->role == ROLE_USER && s->was_there;
+		v->phones += s->role == ROLE_PHONE && s->was_there;
+		v->strangers += s->role == ROLE_STRANGER;
+		v->aborted_users += (s->role == ROLE_USER || s->role == ROLE_PHONE) && !s->was_there;
+	}
+}
+
+/* The room's end: room_finished, unless somebody joined after it (a restarted server announces the same room again); else a leave
+ * because the room closed. */
+static void find_room_end(struct room_view *v)
+{
+	const struct facts *f = v->facts;
+	int64_t latest_join = 0;
+	for (size_t i = 0; i < v->seat_count; i++)
+		latest_join = max64(latest_join, v->seats[i].from_lo);
+	if (!slice_is_none(f->finished.event_id) && latest_join < (f->finished.at_s + 1) * 1000) {
+		v->finished = true;
+		v->room_end_s = f->finished.at_s;
+		return;
+	}
+	for (size_t i = 0; i < v->seat_count; i++) {
+		const struct fact_session *s = v->seats[i].session;
+		bool room_gone = v->seats[i].left && (s->left_reason == REASON_ROOM_CLOSED || s->left_reason == REASON_ROOM_DELETED);
+		if (room_gone && latest_join < (s->ended.at_s + 1) * 1000)
+			v->room_end_s = max64(v->room_end_s, s->ended.at_s);
+	}
+}
+
+static void close_open_seats(struct room_view *v)
+{
+	if (!v->room_end_s)
+		return;
+	int64_t end = v->room_end_s * 1000 + 999;
+	for (size_t i = 0; i < v->seat_count; i++)
+		if (!v->seats[i].left)
+			v->seats[i].to_hi = max64(v->seats[i].to_lo, min64(v->seats[i].to_hi, end));
+}
+
+/* ---- legs ---- */
+
+static struct slice call_key(const struct seat *s) { return s->session->call_id.n ? s->session->call_id : s->session->sid; }
+
+static int by_call(const void *x, const void *y)
+{
+	const struct seat *a = *(const struct seat *const *)x, *b = *(const struct seat *const *)y;
+	int c = slice_cmp(call_key(a), call_key(b));
+	if (c == 0)
+		c = (a->from_lo > b->from_lo) - (a->from_lo < b->from_lo);
+	return c ? c : slice_cmp(a->session->sid, b->session->sid);
+}
+
+static int by_joining(const void *x, const void *y)
+{
+	const struct leg *a = x, *b = y;
+	int c = (a->joined_at_ms > b->joined_at_ms) - (a->joined_at_ms < b->joined_at_ms);
+	return c ? c : slice_cmp(a->seats[0]->session->sid, b->seats[0]->session->sid);
+}
+
+static void leg_make(struct leg *leg, const struct seat **seats, size_t n)
+{
+	*leg = (struct leg){ .seats = seats, .seat_count = n, .direction = DIRECTION_OUTBOUND, .joined_at_ms = seats[0]->from_lo };
+	for (size_t i = 0; i < n; i++) {
+		const struct fact_session *s = seats[i]->session;
+		leg->statuses |= s->statuses;
+		leg->call_tag |= s->call_tag;
+		leg->has_attributes |= s->call_id.n > 0 && s->statuses != 0;
+		if (s->rule_id.n)
+			leg->direction = DIRECTION_INBOUND;
+		if (s->call_id.n)
+			leg->call_id = s->call_id;
+		if (s->phone_number.n && slice_cmp(s->phone_number, leg->phone_number) > 0)
+			leg->phone_number = s->phone_number;
+	}
+	const struct seat *last = seats[n - 1];
+	leg->to_lo = last->to_lo;
+	leg->to_hi = last->to_hi;
+	if (last->left) {
+		leg->end = last->session;
+		leg->gone_s = last->session->ended.at_s;
+		return;
+	}
+	/* LiveKit's SIP service ends its audio only with the call. */
+	for (size_t i = 0; i < last->session->track_count; i++)
+		leg->gone_s = max64(leg->gone_s, last->session->tracks[i].unpublished.at_s);
+	if (leg->gone_s) {
+		leg->to_lo = leg->gone_s * 1000;
+		leg->to_hi = leg->to_lo + 999;
+	}
+}
+
+static int legs_make(struct room_view *v, struct arena *a)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < v->seat_count; i++)
+		n += v->seats[i].role == ROLE_SIP;
+	if (n == 0)
+		return 0;
+	const struct seat **sip = ARENA_ARRAY(a, const struct seat *, n);
+	v->legs = ARENA_ARRAY(a, struct leg, n);
+	if (!sip || !v->legs)
+		return OC_NOMEM;
+	n = 0;
+	for (size_t i = 0; i < v->seat_count; i++)
+		if (v->seats[i].role == ROLE_SIP)
+			sip[n++] = &v->seats[i];
+	qsort(sip, n, sizeof *sip, by_call);
+	for (size_t i = 0, k; i < n; i = k) {
+		for (k = i + 1; k < n && slice_eq(call_key(sip[i]), call_key(sip[k])); k++)
+			;
+		leg_make(&v->legs[v->leg_count++], sip + i, k - i);
+	}
+	qsort(v->legs, v->leg_count, sizeof *v->legs, by_joining);
+	for (size_t i = 0; i < v->leg_count; i++)
+		for (size_t k = 0; k < v->legs[i].seat_count; k++)
+			v->seats[v->legs[i].seats[k] - v->seats].leg = i;
+	return 0;
+}
+
+/* ---- was it answered? ---- */
+
+/* A time span somebody could be heard in, as intervals. */
+struct audible {
+	int64_t from_lo, from_hi, to_lo, to_hi;
+	struct sighting seen;
+};
+
+static struct audible audible_track(const struct seat *s, const struct fact_track *t)
+{
+	struct audible w = { .to_lo = s->to_lo, .to_hi = s->to_hi };
+	bool published = !slice_is_none(t->published.event_id);
+	w.seen = published ? t->published : t->unpublished;
+	if (t->published_us) {
+		w.from_hi = t->published_us / 1000;
+		w.from_lo = published ? w.from_hi : min64(s->from_lo, w.from_hi); /* a track's version grows with its changes */
+	} else {
+		w.from_lo = published ? t->published.at_s * 1000 : s->from_lo;
+		w.from_hi = w.seen.at_s * 1000 + 999;
+	}
+	if (!slice_is_none(t->unpublished.event_id)) {
+		w.to_lo = t->unpublished.at_s * 1000;
+		w.to_hi = w.to_lo + 999;
+	}
+	return w;
+}
+
+/* Takes the better witness: sure before possible, another party before a leg that nobody answered, then the earlier. */
+static void consider(struct leg *leg, const struct audible *w, enum witness kind, bool weak, struct slice by)
+{
+	int64_t from_hi = max64(w->from_hi, leg->joined_at_ms);
+	bool early = w->from_hi < leg->joined_at_ms;
+	bool sure = from_hi + LEGS_MARGIN_MS <= (early ? min64(leg->to_lo, w->to_lo) : leg->to_lo);
+	bool possible = w->from_lo <= leg->to_hi && w->to_hi >= leg->joined_at_ms;
+	if (!sure && !possible)
+		return;
+	enum answer answer = sure ? ANSWER_YES : ANSWER_MAYBE;
+	int64_t lo = max64(w->from_lo, leg->joined_at_ms);
+	bool better = answer > leg->answer ||
+		(answer == leg->answer && (leg->bridge_only && !weak ? true : weak && !leg->bridge_only ? false : lo < leg->answer_lo));
+	if (!better)
+		return;
+	leg->answer = answer;
+	leg->witness = kind;
+	leg->bridge_only = weak;
+	leg->answer_seen = w->seen;
+	leg->answer_by = by;
+	leg->answer_lo = lo;
+	leg->answer_hi = from_hi;
+}
+
+/* Inbound: LiveKit answers when the leg can hear somebody, or when a second SIP leg comes in. */
+static void answer_inbound(struct room_view *v, size_t index)
+{
+	struct leg *leg = &v->legs[index];
+	leg->answer = ANSWER_NO;
+	for (size_t i = 0; i < v->seat_count; i++) {
+		const struct seat *s = &v->seats[i];
+		if (s->role == ROLE_NONE || !s->was_there || (s->role == ROLE_SIP && s->leg == index))
+			continue;
+		bool weak = s->role == ROLE_SIP && v->legs[s->leg].direction == DIRECTION_OUTBOUND && !v->legs[s->leg].call_tag;
+		for (size_t k = 0; k < s->session->track_count; k++) {
+			struct audible w = audible_track(s, &s->session->tracks[k]);
+			consider(leg, &w, WITNESS_AUDIO, weak, s->session->identity);
+		}
+		if (s->role == ROLE_SIP) {
+			struct sighting seen = slice_is_none(s->session->joined.event_id) ? s->session->ended : s->session->joined;
+			struct audible w = { s->from_lo, s->from_hi, s->to_lo, s->to_hi, seen };
+			consider(leg, &w, WITNESS_LEG, weak, s->session->identity);
+		}
+	}
+	bool active = leg->statuses & (1u << STATUS_ACTIVE | 1u << STATUS_AUTOMATION);
+	if (active && (leg->answer != ANSWER_YES || leg->bridge_only)) {
+		leg->witness = leg->answer == ANSWER_YES ? leg->witness : WITNESS_STATUS;
+		if (leg->answer != ANSWER_YES)
+			leg->answer_lo = leg->answer_hi = 0;
+		leg->answer = ANSWER_YES;
+	}
+}
+
+/* Outbound: the tag of the far side's answer, or not. Nobody rejects a call that was answered, so those reasons need no attributes. */
+static void answer_outbound(struct leg *leg)
+{
+	leg->answer = ANSWER_MAYBE;
+	if (leg->call_tag) {
+		leg->answer = ANSWER_YES;
+		leg->witness = WITNESS_TAG;
+	} else if (leg->statuses & (1u << STATUS_ACTIVE | 1u << STATUS_AUTOMATION)) {
+		leg->witness = WITNESS_STATUS;
+	} else if (leg->end) {
+		enum disconnect_reason r = leg->end->left_reason;
+		bool refused = r == REASON_USER_REJECTED || r == REASON_USER_UNAVAILABLE || r == REASON_SIP_TRUNK_FAILURE;
+		if (leg->has_attributes || refused)
+			leg->answer = ANSWER_NO;
+	}
+}
+
+/* ---- marks ---- */
+
+/* Which leg a mark is about: the one it names, else the one that was tried last before its time. NULL: the room. */
+static struct leg *leg_of_mark(struct room_view *v, const struct fact_mark *m)
+{
+	struct leg *last = NULL;
+	for (size_t i = 0; i < v->leg_count; i++) {
+		struct leg *leg = &v->legs[i];
+		if (m->mark.sip_call_id.n) {
+			if (slice_eq(m->mark.sip_call_id, leg->call_id))
+				return leg;
+		} else if (!last || !m->mark.at_ms || leg->joined_at_ms <= m->mark.at_ms) {
+			last = leg;
+		}
+	}
+	return last;
+}
+
+/* Who should know best what the far side said. */
+static int source_rank(enum mark_source s)
+{
+	switch (s) {
+	case MARK_SOURCE_DIALER:
+		return 0;
+	case MARK_SOURCE_CARRIER:
+		return 1;
+	case MARK_SOURCE_WATCHER:
+		return 2;
+	case MARK_SOURCE_APP:
+		return 3;
+	case MARK_SOURCE_AGENT:
+		return 4;
+	case MARK_SOURCE_NONE:
+		return 5;
+	}
+	return 5;
+}
+
+static void take_code(struct leg *leg, const struct fact_mark *m)
+{
+	if (leg->code_mark && leg->code_mark->mark.sip_code != m->mark.sip_code)
+		leg->marks_differ = true;
+	if (!leg->code_mark || source_rank(m->mark.source) < source_rank(leg->code_mark->mark.source))
+		leg->code_mark = m;
+}
+
+static void take_answer(struct leg *leg, const struct fact_mark *m)
+{
+	if (!leg->answer_mark || (m->mark.at_ms && (!leg->answer_mark->mark.at_ms || m->mark.at_ms < leg->answer_mark->mark.at_ms)))
+		leg->answer_mark = m;
+}
+
+static void apply_marks(struct room_view *v)
+{
+	for (size_t i = 0; i < v->facts->mark_count; i++) {
+		const struct fact_mark *m = &v->facts->marks[i];
+		struct leg *leg = leg_of_mark(v, m);
+		if (m->mark.kind == MARK_ENDED && (!v->ended_mark || m->mark.at_ms < v->ended_mark->mark.at_ms))
+			v->ended_mark = m;
+		if (!leg)
+			continue;
+		if (m->mark.kind == MARK_ANSWERED || (m->mark.kind == MARK_SIP_RESULT && m->mark.sip_code / 100 == 2))
+			take_answer(leg, m);
+		else if (m->mark.kind == MARK_SIP_RESULT && m->mark.sip_code >= 300)
+			take_code(leg, m);
+		if (m->mark.kind == MARK_MACHINE && !leg->machine_mark)
+			leg->machine_mark = m;
+		if (m->mark.kind == MARK_TRANSFERRED && !leg->transfer_mark)
+			leg->transfer_mark = m;
+	}
+	for (size_t i = 0; i < v->leg_count; i++) {
+		struct leg *leg = &v->legs[i];
+		if (!leg->answer_mark)
+			continue;
+		leg->marks_differ |= leg->code_mark || leg->answer == ANSWER_NO;
+		if (leg->answer != ANSWER_YES)
+			leg->witness = WITNESS_MARK;
+		leg->answer = ANSWER_YES;
+	}
+}
+
+int room_view_make(const struct facts *f, struct arena *a, struct room_view *ret)
+{
+	struct room_view v = { .facts = f, .seat_count = f->session_count };
+	v.seats = ARENA_ARRAY(a, struct seat, v.seat_count);
+	if (!v.seats)
+		return OC_NOMEM;
+	for (size_t i = 0; i < v.seat_count; i++)
+		seat_init(&v.seats[i], &f->sessions[i]);
+	if (v.seat_count > 1)
+		qsort(v.seats, v.seat_count, sizeof *v.seats, by_identity);
+	join_parties(&v);
+	count_seats(&v);
+	find_room_end(&v);
+	close_open_seats(&v);
+	int r = legs_make(&v, a);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < v.leg_count; i++)
+		if (v.legs[i].direction == DIRECTION_OUTBOUND)
+			answer_outbound(&v.legs[i]);
+	for (size_t i = 0; i < v.leg_count; i++)
+		if (v.legs[i].direction == DIRECTION_INBOUND)
+			answer_inbound(&v, i);
+	apply_marks(&v);
+	*ret = v;
+	return 0;
+}

@@ -1,0 +1,81 @@
+/* Who was in the room, and which legs the call had: a view of facts, for verdict.c.
+ *
+ * A seat is one session of a participant, with its role and the span in which it was there. A span's ends are intervals, because
+ * createdAt has whole seconds: it began somewhere in [from_lo, from_hi] and ended somewhere in [to_lo, to_hi], milliseconds.
+ * A leg is all seats of one sip.callID (one SIP session where that is missing). Everything points into the facts and the arena.
+ * Internal to core/. Pure; any thread that owns the facts. */
+#pragma once
+
+#include "core/verdict.h"
+
+enum seat_role {
+	ROLE_NONE,     /* EGRESS, INGRESS, BRIDGE: no party */
+	ROLE_USER,     /* STANDARD and kinds newer than this binary */
+	ROLE_PHONE,    /* CONNECTOR: a phone without sip.* */
+	ROLE_AGENT,
+	ROLE_SIP,
+	ROLE_STRANGER, /* only tracks were seen of it: nobody knows what it was */
+};
+
+enum answer { ANSWER_NO = 1, ANSWER_MAYBE = 2, ANSWER_YES = 4 };
+
+enum witness { WITNESS_NONE, WITNESS_TAG, WITNESS_STATUS, WITNESS_AUDIO, WITNESS_LEG, WITNESS_PRESENCE, WITNESS_MARK };
+
+struct seat {
+	const struct fact_session *session;
+	enum seat_role role;
+	size_t party;     /* seats of one identity are one party; numbers from 0 */
+	size_t leg;       /* index into legs, for ROLE_SIP */
+	bool was_there;   /* not only aborted */
+	bool superseded;  /* the same identity came back later */
+	bool left;        /* a leave or an abort was seen */
+	int64_t from_lo, from_hi, to_lo, to_hi;
+};
+
+struct leg {
+	const struct seat **seats; /* in the order of joining */
+	size_t seat_count;
+	enum direction direction;
+	struct slice call_id, phone_number;
+	int64_t joined_at_ms;             /* 0 = unknown */
+	const struct fact_session *end;   /* the session whose leave is the leg's; NULL = none seen */
+	int64_t gone_s;                   /* the second it was gone: its leave, else its own audio's end; 0 = unknown */
+	int64_t to_lo, to_hi;             /* the same as an interval */
+	uint32_t statuses;
+	bool call_tag, has_attributes;
+	/* was it answered, and who says so */
+	enum answer answer;
+	enum witness witness;
+	bool bridge_only;                 /* the only witness is another leg that nobody answered */
+	struct sighting answer_seen;      /* of the witness; none for a tag or a status */
+	struct slice answer_by;           /* identity of who brought the audio */
+	int64_t answer_lo, answer_hi;     /* when, as an interval; 0 = only bounded by the leg */
+	const struct fact_mark *answer_mark, *code_mark, *machine_mark, *transfer_mark;
+	bool marks_differ;                /* two marks say different things */
+};
+
+struct room_view {
+	const struct facts *facts;
+	struct seat *seats; /* sorted by identity, then joining */
+	size_t seat_count, party_count;
+	struct leg *legs;   /* in the order of joining */
+	size_t leg_count;
+	size_t agents, users, phones, strangers, aborted_users; /* seats that were there; users that only aborted */
+	const struct fact_mark *ended_mark;
+	int64_t room_end_s; /* room_finished that nobody outlived, else a leave that says that the room ended; 0 = unknown */
+	bool finished;      /* the former */
+};
+
+/* How far apart the moments are that two clocks or a subscription may swap: what lies nearer than this is not certain. */
+#define LEGS_MARGIN_MS 500
+
+OC_NODISCARD int room_view_make(const struct facts *f, struct arena *a, struct room_view *ret);
+
+/* Presence without a phone: two parties, at least one not an agent, at the same time. */
+struct presence {
+	enum answer answer;
+	int64_t overlap_ms;       /* the longest time they were certainly together */
+	const struct seat *one, *other; /* the first two that met */
+	const struct seat *end;   /* whose leave ended it; NULL = not seen */
+};
+OC_NODISCARD int presence_make(const struct room_view *v, struct arena *a, struct presence *ret);

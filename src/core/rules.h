@@ -1,0 +1,123 @@
+/* The rules: from a case to a verdict. Internal to core/; verdict.c makes the case, rules.c holds the table.
+ * A row fits when every one of its conditions does; the first row that fits fires. Pure and immutable: any thread. */
+#pragma once
+
+#include "core/legs.h"
+
+/* Which way the call went; a bit each. PHONE is a phone without sip.* (a connector): direction unknown. */
+enum { RULE_OUT = 1, RULE_IN = 2, RULE_WEB = 4, RULE_PHONE = 8 };
+
+/* What a witness's SIP code means: enum, name for the docs, the codes (RFC 3261, 3326, 8197, 8688). */
+#define CODE_CLASSES(X) \
+	X(CODE_BUSY, "busy", "486, 600") \
+	X(CODE_DECLINED, "declined", "603, 607, 608") \
+	X(CODE_FORBIDDEN, "forbidden", "401, 402, 403, 407") \
+	X(CODE_MEDIA, "media", "488, 606") \
+	X(CODE_INVALID, "invalid number", "404, 410, 484, 604") \
+	X(CODE_UNAVAILABLE, "unavailable", "408, 480") \
+	X(CODE_CANCELED, "canceled", "487") \
+	X(CODE_TRUNK, "trunk", "5xx") \
+	X(CODE_OTHER, "other", "any other from 300 on")
+enum code_class {
+	CODE_NONE = 0,
+#define X(e, name, codes) e,
+	CODE_CLASSES(X)
+#undef X
+};
+enum code_class code_class_of(int sip_code);
+const char *code_class_text(enum code_class c); /* "486, 600" */
+
+/* More that a row may ask for; a bit each. All bits a row names must be set. */
+#define RULE_FLAGS(X) \
+	X(FLAG_AGENT_ERROR, "an agent left with AGENT_ERROR shortly before the end and no other agent took over") \
+	X(FLAG_MACHINE, "a witness says that a machine answered") \
+	X(FLAG_TRANSFERRED, "a witness says that the call was transferred") \
+	X(FLAG_BRIDGE_ONLY, "only another leg, which nobody answered, could be heard") \
+	X(FLAG_STRANGER, "somebody was there of whom only tracks were seen") \
+	X(FLAG_NOBODY, "nobody was seen in the room") \
+	X(FLAG_AGENTS_ONLY, "only agents were seen in the room") \
+	X(FLAG_ABORTED_ONLY, "the user never got through to the room") \
+	X(FLAG_ROOM_FAILED, "LiveKit says that the room could not be opened, or that the server stopped")
+enum {
+#define X(e, text) e##_AT,
+	RULE_FLAGS(X)
+#undef X
+};
+enum {
+#define X(e, text) e = 1 << e##_AT,
+	RULE_FLAGS(X)
+#undef X
+};
+
+/* What must hold for a row's "certain" to stand; where one does not, the verdict is likely and says why.
+ * enum, what is missing (for the explanation), what it could have been instead. */
+#define RULE_NEEDS(X) \
+	X(NEED_LIMITS, "the call had more parts than are kept", OUTCOME_UNKNOWN, VERDICT_EVENTS_LOST) \
+	X(NEED_KINDS, "of somebody in the room only tracks were seen, so events are missing", OUTCOME_UNKNOWN, VERDICT_EVENTS_LOST) \
+	X(NEED_LEGS, "another leg of this call was not seen to its end", OUTCOME_UNKNOWN, VERDICT_EVENTS_LOST) \
+	X(NEED_ATTRIBUTES, "the leg's sip.* attributes are missing", OUTCOME_UNKNOWN, VERDICT_EVENTS_LOST) \
+	X(NEED_MARKS, "witnesses disagree", OUTCOME_UNKNOWN, VERDICT_EVENTS_LOST) \
+	X(NEED_DIALER, "the SIP code does not come from the dialer or the carrier", OUTCOME_FAILED, VERDICT_SETUP_FAILED) \
+	X(NEED_DIRECTION, "LiveKit does not say which way this phone call went", OUTCOME_NO_ANSWER, VERDICT_UNANSWERED) \
+	X(NEED_COUNTERPART, "nobody else was seen in the room, so a lost event could hide what became of the other side", \
+	  OUTCOME_FAILED, VERDICT_AGENT_ERROR) \
+	X(NEED_AGENTS, "the end of an agent's part was not seen; it may have failed", OUTCOME_FAILED, VERDICT_AGENT_ERROR) \
+	X(NEED_AUDIO, "no other party's audio was seen", OUTCOME_NO_ANSWER, VERDICT_AGENT_UNAVAILABLE) \
+	X(NEED_SHORT_TALK, "after 15 s and more LiveKit reports lost media like a hang-up", OUTCOME_FAILED, VERDICT_MEDIA_TIMEOUT) \
+	X(NEED_LONG_OVERLAP, "they were together for a moment only", OUTCOME_NO_ANSWER, VERDICT_UNANSWERED) \
+	X(NEED_ONE_SESSION, "the leg had to connect again, and its status starts anew then", OUTCOME_COMPLETED, VERDICT_HANGUP) \
+	X(NEED_NOTHING_AFTER, "a later attempt could be hidden by lost events", OUTCOME_UNKNOWN, VERDICT_EVENTS_LOST)
+enum {
+#define X(e, text, outcome, reason) e##_AT,
+	RULE_NEEDS(X)
+#undef X
+	NEED_COUNT
+};
+enum {
+#define X(e, text, outcome, reason) e = 1 << e##_AT,
+	RULE_NEEDS(X)
+#undef X
+};
+
+#define RULE_REASON(r) (1u << (r))
+#define RULE_NO_LEAVE (1u << 31) /* no leave of the primary leg was seen */
+#define RULE_STATUS(s) (1u << (s))
+
+struct rule_case {
+	unsigned direction; /* one RULE_ bit */
+	enum answer answer;
+	unsigned reason;    /* RULE_REASON of the leave, or RULE_NO_LEAVE */
+	unsigned status;    /* RULE_STATUS of the greatest progress seen */
+	int64_t elapsed_s;  /* from joining to the leave, floored; -1 = unknown */
+	enum code_class code;
+	unsigned flags;
+	unsigned holds;     /* NEED_ bits that hold */
+};
+
+#define RULE_ALTERNATIVES 3
+
+struct rule {
+	const char *name;
+	unsigned direction, answer, reason, status; /* masks */
+	int64_t min_s, max_s;                       /* of elapsed_s; 0 = no limit */
+	unsigned codes, flags;                      /* mask of code classes (0 = any), flags that must be set */
+	enum outcome outcome;
+	enum verdict_reason why;
+	enum confidence confidence;
+	enum fault fault;
+	unsigned needs;
+	struct alternative alternatives[RULE_ALTERNATIVES];
+	/* {reason}, {status}, {seconds}, {code} are filled in */
+	const char *explanation;
+};
+
+const struct rule *rules_table(size_t *ret_count);
+const struct rule *rules_match(const struct rule_case *c); /* never NULL: the last rows take everything */
+bool rule_fits(const struct rule *r, const struct rule_case *c);
+
+struct need_info {
+	const char *text;
+	struct alternative instead;
+};
+const struct need_info *rules_need(unsigned index); /* index < NEED_COUNT */
+const char *rules_flag_text(unsigned index);        /* NULL behind the last */

@@ -1,0 +1,165 @@
+/* The verdict: facts, rules version and as-of time in, one verdict out. The as-of time only decides whether the call is over; it never
+ * gets into what is said, so facts judged at any time after their last deadline give the same bytes. Pure; any thread that owns the
+ * facts.
+ *
+ * When a call is over: room_finished was seen; or 45 s (queue and retries of LiveKit's delivery) after the room is known to have closed;
+ * or the room's departure timeout and 45 s after the last guest's leave; or, where no leave comes, 25 h after the last event while a
+ * phone may be talking (LiveKit ends SIP calls after 24 h) and 6 h otherwise. */
+#include "core/case.h"
+
+#define TRACK_SLACK_MS 30 /* LiveKit's 200 OK is this near the announcement of the track that it waits for */
+
+static int64_t max64(int64_t x, int64_t y) { return x > y ? x : y; }
+static int64_t min64(int64_t x, int64_t y) { return x < y ? x : y; }
+
+static void set_call(const struct call_case *c, bool over, struct verdict *v)
+{
+	const struct facts *f = c->view.facts;
+	v->status = over ? CALL_ENDED : CALL_ACTIVE;
+	if (c->leg) {
+		v->direction = c->leg->direction;
+		v->phone_number = c->leg->phone_number;
+		v->sip_call_id = c->leg->call_id;
+	} else if (over && c->view.phones + c->view.strangers == 0) {
+		v->direction = DIRECTION_WEB; /* while the call is open a phone may still come */
+	}
+	for (size_t i = 0; slice_is_none(v->recording_url) && i < f->egress_count; i++)
+		if (f->egresses[i].status == EGRESS_COMPLETE)
+			v->recording_url = f->egresses[i].location;
+}
+
+static int64_t started_at_ms(const struct call_case *c)
+{
+	if (c->leg && c->leg->joined_at_ms)
+		return c->leg->joined_at_ms;
+	int64_t first = 0;
+	for (size_t i = 0; i < c->view.seat_count; i++) {
+		const struct seat *s = &c->view.seats[i];
+		if (s->role != ROLE_NONE && s->from_lo && (!first || s->from_lo < first))
+			first = s->from_lo;
+	}
+	const struct facts *f = c->view.facts;
+	return first ? first : f->creation_time_ms ? f->creation_time_ms : f->first_event_s * 1000;
+}
+
+static void set_span(const struct call_case *c, const struct rule *r, struct verdict *v)
+{
+	v->started_at_ms = started_at_ms(c);
+	v->duration_s = -1;
+	if (!r)
+		return;
+	int64_t end_s = c->end_s;
+	if (r->why == VERDICT_AGENT_ERROR && !c->leg && c->failed_agent)
+		end_s = c->failed_agent->ended.at_s;
+	int64_t end_ms = end_s * 1000;
+	if (!end_ms && c->view.ended_mark)
+		end_ms = c->view.ended_mark->mark.at_ms;
+	if (!end_ms)
+		end_ms = c->view.facts->last_event_s * 1000;
+	if (!v->started_at_ms || !end_ms)
+		return;
+	v->ended_at_ms = max64(end_ms, v->started_at_ms);
+	v->duration_s = (v->ended_at_ms - v->started_at_ms) / 1000;
+}
+
+/* ---- when was it answered? ---- */
+
+static void answered_between(struct verdict *v, int64_t at, int64_t earliest, int64_t latest, struct slice source)
+{
+	v->answered_at_ms = at;
+	v->answered_at_earliest_ms = earliest;
+	v->answered_at_latest_ms = max64(earliest, latest);
+	v->answered_source = source;
+}
+
+static void set_answer_of_leg(const struct leg *leg, struct verdict *v)
+{
+	int64_t ended_hi = leg->to_hi == INT64_MAX ? max64(v->ended_at_ms, leg->joined_at_ms) : leg->to_hi;
+	const struct fact_mark *m = leg->answer_mark;
+	if (m && m->mark.at_ms) {
+		int64_t at = m->mark.at_ms, within = m->mark.within_ms;
+		answered_between(v, within <= 1000 ? at : 0, at - within, at, slice_cstr(mark_source_name(m->mark.source)));
+	} else if (leg->witness == WITNESS_AUDIO && leg->answer_lo && leg->answer_hi - leg->answer_lo < 1000 && !leg->bridge_only) {
+		bool exact = leg->answer_lo == leg->answer_hi;
+		int64_t slack = exact ? TRACK_SLACK_MS : 0;
+		answered_between(v, exact ? leg->answer_lo : 0, max64(leg->joined_at_ms, leg->answer_lo - slack),
+			min64(ended_hi, leg->answer_hi + slack), SLICE("track"));
+	} else {
+		answered_between(v, 0, leg->answer_lo ? leg->answer_lo : leg->joined_at_ms, leg->answer_lo ? leg->answer_hi : ended_hi, SLICE_NONE);
+	}
+}
+
+static void set_answer(const struct call_case *c, struct verdict *v)
+{
+	v->ring_seconds = v->talk_seconds = -1;
+	if (c->leg && c->leg->answer == ANSWER_YES) {
+		set_answer_of_leg(c->leg, v);
+	} else if (!c->leg && c->presence.answer == ANSWER_YES) {
+		const struct seat *second = c->presence.other;
+		int64_t at = second->session->joined_at_whole_s ? 0 : second->from_lo;
+		answered_between(v, at, second->from_lo, second->from_hi, SLICE("join"));
+	}
+	if (!v->answered_at_ms || !v->started_at_ms)
+		return;
+	v->ring_seconds = max64(0, v->answered_at_ms - v->started_at_ms) / 1000;
+	if (v->ended_at_ms)
+		v->talk_seconds = max64(0, v->ended_at_ms - v->answered_at_ms) / 1000;
+}
+
+/* ---- alternatives ---- */
+
+static void add_alternative(struct verdict *v, struct alternative add)
+{
+	if (add.outcome == OUTCOME_NONE || add.outcome == OUTCOME_UNKNOWN || (add.outcome == v->outcome && add.reason == v->reason))
+		return;
+	for (size_t i = 0; i < v->alternative_count; i++)
+		if (v->alternatives[i].outcome == add.outcome && v->alternatives[i].reason == add.reason)
+			return;
+	v->alternatives[v->alternative_count++] = add;
+}
+
+static int set_alternatives(const struct call_case *c, const struct rule *r, struct arena *a, struct verdict *v)
+{
+	v->alternatives = ARENA_ARRAY(a, struct alternative, RULE_ALTERNATIVES + NEED_COUNT);
+	if (!v->alternatives)
+		return OC_NOMEM;
+	for (size_t i = 0; i < RULE_ALTERNATIVES; i++)
+		add_alternative(v, r->alternatives[i]);
+	unsigned lacking = r->confidence == CONFIDENCE_CERTAIN ? r->needs & ~c->rule_case.holds : 0;
+	for (unsigned i = 0; i < NEED_COUNT; i++)
+		if (lacking & 1u << i)
+			add_alternative(v, rules_need(i)->instead);
+	return 0;
+}
+
+int verdict_classify(const struct facts *f, unsigned rules, int64_t as_of_ms, struct arena *a, struct verdict *ret)
+{
+	if (rules != VERDICT_RULES_VERSION)
+		return OC_INVALID;
+	struct call_case c;
+	int error = case_make(f, a, &c);
+	if (error)
+		return error;
+	bool over;
+	int64_t due_ms = case_deadline_ms(&c, &over);
+	over |= due_ms != 0 && as_of_ms >= due_ms;
+	struct verdict v = { .rules = rules, .due_at_ms = over ? 0 : due_ms };
+	const struct rule *r = over ? rules_match(&c.rule_case) : NULL;
+	set_call(&c, over, &v);
+	set_span(&c, r, &v);
+	set_answer(&c, &v);
+	if (r) {
+		v.outcome = r->outcome;
+		v.reason = r->why;
+		v.confidence = case_confidence(&c, r);
+		v.fault = r->fault;
+		v.rule = slice_cstr(r->name);
+		error = set_alternatives(&c, r, a, &v);
+		if (!error)
+			error = case_explain(&c, r, a, &v);
+	}
+	if (error)
+		return error;
+	*ret = v;
+	return 0;
+}
