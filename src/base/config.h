@@ -48,7 +48,7 @@ enum option_type { OPTION_TEXT, OPTION_BYTES, OPTION_INT, OPTION_SWITCH };
 	X(accept_hmac, NULL, "OUTCOMED_ACCEPT_HMAC", "0|1", OPTION_SWITCH, "0", false, CMD_SERVE | CMD_VERIFY | CMD_CHECK, \
 	  "Take the older module's X-LiveKit-Signature (hex HMAC-SHA256 of the body) as a second form.") \
 	X(migrate, "--migrate", "OUTCOMED_MIGRATE", NULL, OPTION_SWITCH, "0", false, CMD_SERVE, "Upgrade a PostgreSQL schema at start (a SQLite file always is).") \
-	X(log_level, "--log-level", "OUTCOMED_LOG_LEVEL", "debug|info|warn|error", OPTION_TEXT, "info", false, CMD_ALL, "Least level that is logged.")
+	X(log_level, "--log-level", "OUTCOMED_LOG_LEVEL", "debug|info|warn|error", OPTION_TEXT, "info", false, CMD_SERVE, "Least level that is logged.")
 
 struct config {
 #define X(field, flag, env, arg, type, def, secret, cmds, help) struct slice field;

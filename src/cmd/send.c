@@ -88,15 +88,19 @@ static void erase_bar(const struct sending *s)
 static void complain_about(struct sending *s, const struct send_item *item, const char *what, struct slice detail)
 {
 	size_t n = atomic_fetch_add(&s->complaints, 1);
-	int shown = detail.n > 300 ? 300 : (int)detail.n;
+	char shown[301];
+	size_t length = 0;
 	if (n > COMPLAINTS_MOST)
 		return;
+	for (; length < detail.n && length + 1 < sizeof shown; length++) /* from outside: no control characters for the terminal */
+		shown[length] = (unsigned char)detail.p[length] < ' ' || detail.p[length] == 0x7f ? ' ' : detail.p[length];
+	shown[length] = '\0';
 	flockfile(stderr);
 	erase_bar(s);
 	if (n == COMPLAINTS_MOST)
 		fputs("outcomed send: more of these are not shown\n", stderr);
 	else
-		fprintf(stderr, "outcomed send: %s line %zu: %s%s%.*s\n", item->file, item->line, what, shown ? ": " : "", shown, detail.p ? detail.p : "");
+		fprintf(stderr, "outcomed send: %s line %zu: %s%s%s\n", item->file, item->line, what, length ? ": " : "", shown);
 	funlockfile(stderr);
 }
 
