@@ -428,7 +428,19 @@ static bool is_visible_ascii(struct slice s)
 	return true;
 }
 
-static int check_texts(struct loading *l)
+/* unix:PATH, ADDR:PORT, [V6]:PORT. Whether the address exists is for the one who listens. */
+static bool is_listen(struct slice s)
+{
+	const char *colon = memrchr(s.p, ':', s.n);
+	int64_t port;
+	if (slice_starts_with(s, SLICE("unix:")))
+		return s.n > 5;
+	if (!colon || colon == s.p || !slice_to_int64(slice_of(colon + 1, (size_t)(s.p + s.n - colon - 1)), &port))
+		return false;
+	return colon[1] >= '0' && colon[1] <= '9' && port <= 65535;
+}
+
+static int check_log_level(struct loading *l)
 {
 	static const char *const levels[] = { "debug", "info", "warn", "error" };
 	bool level_known = slice_is_none(l->c->log_level);
@@ -436,11 +448,18 @@ static int check_texts(struct loading *l)
 		level_known = level_known || slice_eq_cstr(l->c->log_level, levels[i]);
 	if (!level_known)
 		return bad_value(l, INDEX_log_level, "expected debug, info, warn or error");
+	return 0;
+}
+
+static int check_texts(struct loading *l)
+{
 	for (size_t i = 0; i < OPTION_COUNT; i++) {
 		struct slice v = *field_of(l->c, i);
 		if (!slice_is_none(v) && memchr(v.p, 0, v.n))
 			return fail(l, "%s has a NUL byte in it", name_of(l, i));
 	}
+	if ((l->command & (CMD_SERVE | CMD_CHECK)) && !is_listen(l->c->listen))
+		return bad_value(l, INDEX_listen, "expected ADDR:PORT, such as 127.0.0.1:5000 or [::1]:5000, or unix:PATH");
 	if (!is_visible_ascii(l->c->service_token))
 		return bad_value(l, INDEX_service_token, "a bearer token has visible ASCII characters and no spaces; make one with: openssl rand -hex 32");
 	if (!slice_is_none(l->c->tenant_secret) && l->c->tenant_secret.n < 32)
@@ -464,6 +483,8 @@ static int load_values(struct loading *l)
 	int r = parse_numbers(l);
 	if (!r)
 		r = parse_switches(l);
+	if (!r)
+		r = check_log_level(l);
 	return r ? r : check_texts(l);
 }
 

@@ -145,8 +145,9 @@ static int run_migrate(const struct command_line *line)
 	bool known;
 	enum store_kind kind = store_url_kind(o.url, &known);
 	if (!known) {
-		complain("migrate", "DATABASE_URL or --database: expected sqlite:PATH or postgresql://USER:PASSWORD@HOST:PORT/NAME");
-		return STATUS_USAGE;
+		struct slice message = SLICE_NONE;
+		struct migrate_status st;
+		return failed(migrate_status(&o, line->arena, &st, &message), message);
 	}
 	if (strcmp(what, "status") == 0)
 		return print_status(line, &o);

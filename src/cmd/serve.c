@@ -115,14 +115,13 @@ static int read_routes(struct serving *s)
 
 static int prepare(struct serving *s)
 {
-	bool known;
 	struct slice *tenant_keys;
 	int r = keyring_from_config(s->config, s->arena, &s->keyring, &s->message);
 	if (r)
 		return r;
-	store_url_kind(s->config->database, &known);
-	if (!known) {
-		s->message = SLICE("DATABASE_URL or --database: expected sqlite:PATH or postgresql://USER:PASSWORD@HOST:PORT/NAME");
+	if (!http_listen_is_local(s->config->listen) && slice_is_none(s->config->service_token) && slice_is_none(s->config->tenant_secret)) {
+		s->message = arena_text(s->arena, "%.*s is a public address: set OUTCOMED_SERVICE_TOKEN or OUTCOMED_TENANT_SECRET, or listen on 127.0.0.1",
+					SLICE_FMT(s->config->listen));
 		return OC_CONFIG;
 	}
 	s->store.url = s->config->database;
@@ -138,7 +137,10 @@ static int prepare(struct serving *s)
 static void log_migration(void *context, const char *line)
 {
 	(void)context;
-	log_info("migrate", LOG_Z("did", line));
+	if (strncmp(line, "nothing to do", 13) == 0)
+		log_debug("migrate", LOG_Z("did", line));
+	else
+		log_info("migrate", LOG_Z("did", line));
 }
 
 /* SQLite is ours and is always upgraded; PostgreSQL only when asked. Then a first look whether this binary can work with

@@ -199,7 +199,7 @@ static void double_dash_ends_flags(void **state)
 static void help_is_told_apart_from_a_mistake(void **state)
 {
 	assert_int_equal(LOAD(state, CMD_SERVE, "--help"), OC_NOT_FOUND);
-	assert_int_equal(LOAD(state, CMD_SERVE, "--listen", "x", "-h"), OC_NOT_FOUND);
+	assert_int_equal(LOAD(state, CMD_SERVE, "--listen", "x:1", "-h"), OC_NOT_FOUND);
 	assert_int_equal(((struct fixture *)*state)->message.n, 0);
 }
 
@@ -295,6 +295,19 @@ static void log_level_is_one_of_four(void **state)
 	assert_int_equal(LOAD(state, CMD_SERVE, "--log-level=debug"), 0);
 	assert_refused(state, "--log-level=loud");
 	assert_says(state, "expected debug, info, warn or error");
+}
+
+static void listen_address_needs_a_port(void **state)
+{
+	const char *const wrong[] = { "--listen=foo", "--listen=127.0.0.1", "--listen=127.0.0.1:", "--listen=127.0.0.1:65536", "--listen=:5000",
+				      "--listen=127.0.0.1:-1", "--listen=127.0.0.1:+1", "--listen=unix:", "--listen=127.0.0.1:80x" };
+	const char *const right[] = { "--listen=127.0.0.1:0", "--listen=[::1]:65535", "--listen=unix:/run/x.sock", "--listen=localhost:80" };
+	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+		assert_refused(state, wrong[i]);
+		assert_says(state, "expected ADDR:PORT");
+	}
+	for (size_t i = 0; i < sizeof right / sizeof right[0]; i++)
+		assert_int_equal(LOAD(state, CMD_SERVE, right[i]), 0);
 }
 
 static void half_a_key_pair_is_refused(void **state)
@@ -473,6 +486,7 @@ int main(void)
 		TEST(wrong_number_names_its_source_and_range),
 		TEST(switches_take_plain_and_valued_forms),
 		TEST(log_level_is_one_of_four),
+		TEST(listen_address_needs_a_port),
 		TEST(half_a_key_pair_is_refused),
 		TEST(short_tenant_secret_is_refused_without_repeating_it),
 		TEST(service_token_that_no_header_can_carry_is_refused),
