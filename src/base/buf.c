@@ -86,6 +86,14 @@ void buf_putf(struct buf *b, const char *format, ...)
 	va_end(again);
 }
 
+static void put_digits(struct buf *b, unsigned v, unsigned width)
+{
+	char digits[4];
+	for (unsigned i = width; i-- > 0; v /= 10)
+		digits[i] = (char)('0' + v % 10);
+	buf_put(b, slice_of(digits, width));
+}
+
 /* Days since 1970-01-01 to a civil date, proleptic Gregorian, by 400-year eras that begin on 1 March. */
 static void civil_from_days(int64_t days, int64_t *ret_year, unsigned *ret_month, unsigned *ret_day)
 {
@@ -111,6 +119,18 @@ void buf_put_rfc3339_ms(struct buf *b, int64_t ms)
 	unsigned month, day;
 	civil_from_days(days, &year, &month, &day);
 	unsigned r = (unsigned)rest;
-	buf_putf(b, "%04lld-%02u-%02uT%02u:%02u:%02u.%03uZ", (long long)year, month, day, r / 3600000, r / 60000 % 60,
-		 r / 1000 % 60, r % 1000);
+	if (year < 0 || year > 9999) /* outside of RFC 3339: still a text that says what the number was */
+		buf_putf(b, "%04lld", (long long)year);
+	else
+		put_digits(b, (unsigned)year, 4);
+	const struct {
+		char before;
+		unsigned value, width;
+	} parts[] = { { '-', month, 2 }, { '-', day, 2 }, { 'T', r / 3600000, 2 }, { ':', r / 60000 % 60, 2 }, { ':', r / 1000 % 60, 2 },
+		{ '.', r % 1000, 3 } };
+	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+		buf_putc(b, parts[i].before);
+		put_digits(b, parts[i].value, parts[i].width);
+	}
+	buf_putc(b, 'Z');
 }
