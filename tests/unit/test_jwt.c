@@ -180,7 +180,7 @@ static void claims_of_the_wrong_type_are_refused(void **state)
 	(void)state;
 	static const char *const bad[] = { "{\"exp\":\"1700000000\"}", "{\"exp\":null}", "{\"exp\":true}", "{\"exp\":-1}", "{\"exp\":1e30}", "{\"nbf\":{}}",
 		"{\"iat\":253402300800}", "{\"iss\":5}", "{\"iss\":null}", "{\"sha256\":[\"x\"]}", "{\"sub\":{}}", "{\"aud\":[5]}", "{\"exp\":1,\"exp\":2}",
-		"{\"iss\":\"\\u0000\"}", "{\"iss\":\"\xff\"}", "[]", "\"iss\"", "{", "", "{} " "x" };
+		"{\"iss\":\"\\u0000\"}", "{\"iss\":\"\xff\"}", "[]", "\"iss\"", "{", "", "{} x" };
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
 		struct jwt t;
 		assert_int_equal(jwt_parse(make_token(HS256, bad[i], "s"), arena, &t), OC_INVALID);
