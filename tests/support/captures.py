@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import pathlib
+import subprocess
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "captures"
 
@@ -77,3 +78,18 @@ def read(path: pathlib.Path) -> Capture:
 def all_captures() -> tuple[Capture, ...]:
     paths = sorted(p for p in FOLDER.glob("*.jsonl") if not p.name.endswith(".polls.jsonl"))
     return tuple(read(p) for p in paths)
+
+
+def recorded_calls() -> list[Call]:
+    """All recorded calls of which LiveKit said anything."""
+    return [call for capture in all_captures() for call in capture.calls if call.room_sid]
+
+
+@functools.cache
+def classified(build: pathlib.Path) -> dict[str, dict]:
+    """The verdict of each recorded call as the pure core gives it with every grace long passed, by room SID."""
+    paths = [capture.path for capture in all_captures()]
+    done = subprocess.run([build / "tests/property/classify_captures", *paths], capture_output=True, timeout=120, check=False)
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert rows, done.stderr.decode(errors="replace")
+    return {row["roomSid"]: row for row in rows}

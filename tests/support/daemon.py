@@ -107,7 +107,7 @@ class Daemon:
         while True:
             with self.log_path.open("rb") as log:
                 log.seek(at)
-                found = re.search(r"127\.0\.0\.1:(\d+)", log.read().decode(errors="replace"))
+                found = re.search(r"address=127\.0\.0\.1:(\d+)", log.read().decode(errors="replace"))
             if found and found[1] != "0":
                 return int(found[1])
             self._still_starting(deadline, "said no address")

@@ -117,7 +117,7 @@ def test_forged_gets_401_and_changes_nothing(shared_daemon: Daemon, name, header
     reply = shared_daemon.post(body, headers(body))
     after = shared_daemon.metrics()
     assert reply.status == 401
-    assert reply.headers["content-type"] == "application/problem+json"
+    assert reply.headers["content-type"].startswith("application/problem+json")
     assert "content-length" in reply.headers
     assert not any(check.encode() in reply.body for check in checks), "the reply must not say which check failed"
     counted = {check for check in checks
@@ -254,8 +254,9 @@ def test_odd_but_genuine_gets_200_and_is_kept(shared_daemon: Daemon, name, make,
     else:
         kept = payload if not isinstance(payload, str) or shared_daemon.database.kind == "postgres" else json.loads(payload)
         sent = json.loads(body)
-        if isinstance(sent, dict) and isinstance(sent.get("room"), dict):
-            sent["room"].pop("turnPassword", None)
+        for part in sent if isinstance(sent, list) else [sent]:
+            if isinstance(part, dict) and isinstance(part.get("room"), dict):
+                part["room"].pop("turnPassword", None)
         if name not in ("duplicate_key", "created_at_1e400"):
             assert kept == sent
     again = shared_daemon.post(body)
@@ -281,7 +282,7 @@ def test_body_over_the_limit_gets_413_and_says_that_it_is_lost(start_daemon, dat
     assert daemon.post(fits).status == 200
     too_long = text(event(note="x" * 100_001))
     assert daemon.post(too_long).status == 413
-    assert "resend" in daemon.log() or "lost" in daemon.log() or "retr" in daemon.log()
+    assert "LiveKit will not send it again" in daemon.log()
     assert daemon.database.count("livekit_call_events") == 1
 
 
@@ -334,7 +335,7 @@ WRONG = [
     ("put_on_an_outcome", "PUT", "/api/calls/RM_x/outcome?user_id=u", {405}),
     ("unknown_method", "BREW", "/livez", {405, 501}),
     ("outcome_without_user", "GET", "/api/calls/RM_x/outcome", {401}),
-    ("outcome_with_empty_user", "GET", "/api/calls/RM_x/outcome?user_id=", {401}),
+    ("outcome_with_empty_user", "GET", "/api/calls/RM_x/outcome?user_id=", {400, 401}),
     ("outcome_of_nothing", "GET", "/api/calls/RM_x/outcome?user_id=u", {404}),
     ("list_without_user", "GET", "/api/calls", {401}),
     ("bad_cursor", "GET", "/api/calls?user_id=u&cursor=%21%21", {400}),
@@ -350,7 +351,7 @@ WRONG = [
 def test_wrong_request_gets_a_problem(shared_daemon: Daemon, name, method, path, codes):
     reply = shared_daemon.request(method, path, b"" if method in ("POST", "PUT") else None)
     assert reply.status in codes
-    assert reply.headers["content-type"] == "application/problem+json"
+    assert reply.headers["content-type"].startswith("application/problem+json")
     problem = reply.json()
     assert problem["status"] == reply.status
     assert problem["error"] and problem["title"]

@@ -101,9 +101,8 @@ def test_the_list_holds_only_ones_own(house):
 def test_a_cursor_of_one_tenant_opens_nothing_of_another(house):
     daemon, ask, acme, globex = house
     page = ask("/api/calls?limit=1", acme.name).json()
-    cursor = next(v for k, v in page.items() if "cursor" in k.lower() and v)
-    reply = ask("/api/calls?limit=200&cursor=" + urllib.parse.quote(cursor), globex.name)
-    assert reply.status in (200, 400)
+    reply = ask("/api/calls?limit=200&cursor=" + urllib.parse.quote(page["nextCursor"]), globex.name)
+    assert reply.status == 400
     assert acme.name.encode() not in reply.body
     assert not any(key.encode() in reply.body for key in acme.keys)
 
@@ -215,8 +214,8 @@ def test_a_call_of_no_tenant_is_shown_to_nobody_until_it_is_known(daemon: Daemon
     events = call.answered()
     for event in events[:5]:
         assert daemon.post_event(event).status == 200
-    for user in ("user-1", "", "null", "None"):
-        assert daemon.outcome(call.sid, user).status in (401, 404)
+    for user in ("user-1", "null", "None", "0"):
+        assert daemon.outcome(call.sid, user).status == 404
     assert daemon.database.count("livekit_call_events", '"userId" IS NULL') == 5
     call.tenant = "late"
     assert daemon.post_event(call.event("room_started", 0)).status == 200

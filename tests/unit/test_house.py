@@ -23,8 +23,8 @@ MAY_INCLUDE = {
 }
 NOT_FOR_CORE = {"base/clock.h", "base/log.h", "base/config.h", "base/metrics.h"}
 # The C library's parts that neither ask the time nor touch a file, a socket, a thread or the environment.
-PURE_HEADERS = {"assert.h", "ctype.h", "errno.h", "inttypes.h", "limits.h", "math.h", "stdalign.h", "stdbool.h", "stddef.h", "stdint.h",
-                "stdlib.h", "string.h"}
+PURE_HEADERS = {"assert.h", "ctype.h", "errno.h", "inttypes.h", "limits.h", "math.h", "stdalign.h", "stdarg.h", "stdbool.h", "stddef.h",
+                "stdint.h", "stdlib.h", "string.h"}
 LIBRARIES = {
     "jansson.h": {"wire"},
     "openssl/": {"wire", "store"},
