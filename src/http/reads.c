@@ -1,6 +1,7 @@
 /* The readers: threads that answer what reads have gathered. Like the writer they use no timer: while one look-up is on its way the next ones
- * gather, and up to 64 outcomes are asked for in one round trip. Lists go one by one, and never on all readers at once, so that a big one does
- * not hold up the small. What waits is bounded; who waited too long, or finds no database, gets a 503.
+ * gather, and up to 64 outcomes are asked for in one round trip; a second reader is woken only when the first has more to do than that. Lists
+ * go one by one, and never on all readers at once, so that a big one does not hold up the small. What waits is bounded; who waited too long,
+ * or finds no database, gets a 503.
  *
  * A reader without database does not take work while another has one; it tries again every second. */
 #include "http/internal.h"
@@ -26,7 +27,8 @@ struct reader {
 	pthread_t thread;
 	struct store_reader *store; /* NULL = down */
 	struct arena *arena;
-	bool started, down, had_outcomes;
+	bool started, down;
+	bool has_list, has_outcomes, had_outcomes; /* what it is busy with, and what it was busy with before */
 };
 
 struct reads {
@@ -35,7 +37,7 @@ struct reads {
 	pthread_cond_t work;
 	struct queue outcomes, lists;
 	size_t waiting;
-	unsigned count, down_count, lists_running;
+	unsigned count, down_count, lists_running, outcomes_running; /* readers that are busy with the one or the other */
 	bool stop;
 	struct reader readers[];
 };
@@ -207,15 +209,30 @@ static size_t take(struct reader *r, struct read_job **jobs)
 		return 0;
 	if (list && (r->had_outcomes || !reads->outcomes.head)) {
 		jobs[n++] = pop(&reads->lists);
+		r->has_list = true;
 		reads->lists_running++;
-		r->had_outcomes = false;
 	} else {
 		while (n < BATCH && reads->outcomes.head)
 			jobs[n++] = pop(&reads->outcomes);
-		r->had_outcomes = n > 0;
+		r->has_outcomes = n > 0;
+		reads->outcomes_running += n > 0;
 	}
 	reads->waiting -= n;
 	return n;
+}
+
+static void put_down(struct reader *r)
+{
+	r->reads->lists_running -= r->has_list;
+	r->reads->outcomes_running -= r->has_outcomes;
+	r->had_outcomes = r->has_outcomes;
+	r->has_list = r->has_outcomes = false;
+}
+
+/* Who is busy with outcomes looks again when it is done; nobody is woken for what it can take then. */
+static bool somebody_must_wake(const struct reads *reads)
+{
+	return reads->lists.head || reads->outcomes_running == 0 || reads->waiting > (size_t)BATCH * reads->outcomes_running;
 }
 
 /* Waits for work, or, when down, for the next try. 0: nothing to do but to look again. */
@@ -226,6 +243,7 @@ static size_t wait_for_work(struct reader *r, struct read_job **jobs, bool *ret_
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += RETRY_S;
 	pthread_mutex_lock(&reads->lock);
+	put_down(r);
 	size_t n;
 	int waited = 0;
 	while ((n = take(r, jobs)) == 0 && !reads->stop && waited != ETIMEDOUT)
@@ -244,17 +262,10 @@ static void *reader_main(void *reader)
 	open_store(r);
 	while (!stop) {
 		size_t n = wait_for_work(r, jobs, &stop);
-		bool list = n && jobs[0]->kind == READ_LIST;
 		if (n)
 			answer(r, jobs, n);
 		else if (!stop && !r->store)
 			open_store(r);
-		if (list) {
-			pthread_mutex_lock(&r->reads->lock);
-			r->reads->lists_running--;
-			pthread_cond_signal(&r->reads->work);
-			pthread_mutex_unlock(&r->reads->lock);
-		}
 	}
 	return NULL;
 }
@@ -270,12 +281,16 @@ enum MHD_Result reads_submit(struct connection *c, enum read_kind kind)
 	job->queued_ns = c->request.last_byte_ns;
 	connection_suspend(c);
 	pthread_mutex_lock(&reads->lock);
-	bool taken = reads->waiting < WAITING_LIMIT && !reads->stop;
+	bool taken = reads->waiting < WAITING_LIMIT && !reads->stop, wake = false;
 	if (taken) {
 		push(kind == READ_LIST ? &reads->lists : &reads->outcomes, job);
 		reads->waiting++;
-		pthread_cond_signal(&reads->work);
+		wake = somebody_must_wake(reads);
 	}
+	if (wake && reads->down_count)
+		pthread_cond_broadcast(&reads->work); /* the first to wake might be one that is down */
+	else if (wake)
+		pthread_cond_signal(&reads->work);
 	pthread_mutex_unlock(&reads->lock);
 	if (!taken)
 		finish_unavailable(job);
