@@ -4,7 +4,7 @@
 
 #include "store/store.h"
 
-#define SPAN_SLACK_MS 2000           /* give or take: createdAt is floored to the second and clocks differ */
+#define SPAN_SLACK_MS 2000           /* give or take, at the start: createdAt is floored to the second and clocks differ */
 #define CLAIM_WINDOW_MS 86400000     /* a host's row is written within a day of its call */
 #define CLAIM_AFTER_END_MS 60000     /* a row written after the end waits for a next call of the name to claim it */
 #define LATE_ROW_DAYS_MS 604800000LL /* store_due looks at host rows of the last seven days */
@@ -26,7 +26,7 @@ static inline struct call_span call_span(const struct call_row *row, int64_t sta
 
 static inline bool call_span_is_open_at(struct call_span s, int64_t at_s)
 {
-	return s.start_ms > 0 && s.start_ms <= at_s * 1000 + SPAN_SLACK_MS && (s.end_ms == 0 || s.end_ms >= at_s * 1000 - SPAN_SLACK_MS);
+	return s.start_ms <= at_s * 1000 + SPAN_SLACK_MS && (s.end_ms == 0 || s.end_ms >= at_s * 1000);
 }
 
 /* start_s of a room in the touch (sorted by SID), 0 where it is not in there. */
@@ -44,10 +44,4 @@ static inline int64_t touch_start_s(const struct store_touch *t, struct slice ro
 			high = middle;
 	}
 	return 0;
-}
-
-/* When an event that waits happened: its own createdAt, else when we took it. */
-static inline int64_t unbound_at_ms(const struct unbound_row *u)
-{
-	return u->timestamp_s ? u->timestamp_s * 1000 : u->created_at_ms;
 }

@@ -15,28 +15,31 @@
 #define FULL_LOOK_PAUSE_MS 300000
 #define NEWEST_ROWS "5000"
 
-/* Of what call_logs says and call_facts: is `w` (when the row was written) a time at which load lets the call `f` claim the row? The span
- * rules of spans.h. A row without a time is only for calls of the last day. ?1 is now. */
+/* A host that had no "createdAt" does not write the one we added, so its rows have no time. */
+#define NO_TIMES "EXISTS (SELECT 1 FROM outcomed_changes WHERE kind = 'column' AND \"tableName\" = 'call_logs' AND name = 'createdAt')"
+
+/* Is `w`, when a row was written, a time at which load lets the call `f` claim it? The rule of SQL_ROW_UNCLAIMED; rows without a time are
+ * only for calls of the last day. ?1 is now. */
 #define CLAIMABLE \
-	"f.\"startedAtMs\" IS NOT NULL AND (f.\"callLogId\" IS NULL OR f.\"callLogIsOurs\" = 1) AND (CASE WHEN w IS NULL " \
-	"THEN f.\"startedAtMs\" > ?1 - 86400000 ELSE w > ?1 - 604800000 AND w >= f.\"startedAtMs\" - 86400000 AND (f.\"endedAtMs\" IS NULL OR " \
-	"w <= f.\"endedAtMs\" OR (w <= f.\"endedAtMs\" + 86400000 AND ?1 - w >= 60000)) END)"
+	"(f.\"callLogId\" IS NULL OR f.\"callLogIsOurs\" = 1) AND CASE WHEN w IS NULL THEN f.\"startedAtMs\" > ?1 - 86400000 AND " NO_TIMES \
+	" ELSE w > ?1 - 604800000 AND max(f.\"startedAtMs\" - w, w - COALESCE(f.\"endedAtMs\", f.\"startedAtMs\")) <= 86400000 " \
+	"AND (f.\"endedAtMs\" IS NULL OR w <= f.\"endedAtMs\" OR ?1 - w >= 60000) END"
 
 const char *const sqlite_writer_sql[SQL_WRITER_COUNT] = {
 	[SQL_EVENT_KNOWN] = "SELECT 1 FROM livekit_call_events WHERE \"eventId\" = ?1",
 	[SQL_FACTS] = "SELECT \"roomName\", \"userId\", \"tenantError\", \"callLogId\", \"callLogIsOurs\", facts, rules, verdict, outcome, "
 		      "revision, \"startedAtMs\", \"endedAtMs\", \"dueAtMs\" FROM call_facts WHERE \"roomSid\" = ?1",
-	[SQL_CALL_OPEN_AT] = "SELECT \"roomSid\", \"startedAtMs\" FROM call_facts WHERE \"roomName\" = ?1 AND \"startedAtMs\" <= ?2 "
-			     "AND (\"endedAtMs\" IS NULL OR \"endedAtMs\" >= ?3) ORDER BY \"startedAtMs\" DESC, \"roomSid\" LIMIT 1",
+	[SQL_CALL_OPEN_AT] = "SELECT \"roomSid\", \"startedAtMs\" FROM call_facts WHERE \"roomName\" = ?1 "
+			     "AND (\"startedAtMs\" IS NULL OR \"startedAtMs\" <= ?2) AND (\"endedAtMs\" IS NULL OR \"endedAtMs\" >= ?3) ORDER BY \"startedAtMs\" DESC, \"roomSid\" LIMIT 1",
 	[SQL_ROW_BY_SID] = "SELECT id, \"userId\" FROM call_logs WHERE \"livekitRoomSid\" = ?1 ORDER BY id = ?2, id LIMIT 1",
 	[SQL_ROW_UNCLAIMED] =
-		"SELECT id, \"userId\", CASE WHEN w IS NULL THEN 86400000 WHEN w < ?2 THEN ?2 - w WHEN w > ?3 THEN w - ?3 ELSE 0 END AS distance "
-		"FROM (SELECT id, \"userId\", " SQL_MS("\"createdAt\"") " AS w FROM call_logs "
-		"WHERE \"livekitRoomSid\" IS NULL AND \"livekitRoomName\" = ?1) WHERE w IS NULL OR (w >= ?2 - 86400000 "
-		"AND (?3 IS NULL OR w <= ?3 OR (w <= ?3 + 86400000 AND ?4 - w >= 60000))) ORDER BY distance, id",
+		"SELECT id, \"userId\", CASE WHEN w IS NULL THEN 86400000 ELSE max(?2 - w, w - COALESCE(?3, ?2), 0) END AS distance FROM "
+		"(SELECT id, \"userId\", " SQL_MS("\"createdAt\"") " AS w FROM call_logs WHERE \"livekitRoomSid\" IS NULL AND \"livekitRoomName\" = ?1) "
+		"WHERE CASE WHEN w IS NULL THEN " NO_TIMES " ELSE distance <= 86400000 AND (?3 IS NULL OR w <= ?3 OR ?4 - w >= 60000) END "
+		"ORDER BY distance, id",
 	[SQL_UNBOUND] = "SELECT \"eventId\", \"rawPayload\", source, \"keyId\", timestamp, " SQL_MS("\"createdAt\"") " AS w FROM livekit_call_events "
-			"WHERE \"roomSid\" IS NULL AND \"roomName\" = ?1 AND COALESCE(timestamp * 1000, " SQL_MS("\"createdAt\"") ") BETWEEN ?2 AND ?3 "
-			"ORDER BY COALESCE(timestamp * 1000, " SQL_MS("\"createdAt\"") "), \"eventId\" LIMIT 200",
+			"WHERE \"roomSid\" IS NULL AND \"roomName\" = ?1 AND processed = 0 AND COALESCE(timestamp * 1000, " SQL_MS("\"createdAt\"") ") BETWEEN ?2 AND ?3 "
+			"ORDER BY w, \"eventId\" LIMIT 200",
 
 	[SQL_EVENT_INSERT] = "INSERT INTO livekit_call_events (\"userId\", \"callLogId\", \"eventId\", event, \"roomName\", \"roomSid\", "
 			     "\"participantIdentity\", \"participantSid\", timestamp, \"rawPayload\", \"rawBody\", processed, \"errorMessage\", "
@@ -62,6 +65,8 @@ const char *const sqlite_writer_sql[SQL_WRITER_COUNT] = {
 			   "duration, \"startedAt\", \"endedAt\", status, outcome, \"recordingUrl\", metadata, \"createdAt\", \"updatedAt\") "
 			   "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, json_object('outcomed', json(?14)), ?15, ?15)",
 	[SQL_ROW_CLAIM] = "UPDATE call_logs SET \"livekitRoomSid\" = ?2 WHERE id = ?1 AND \"livekitRoomSid\" IS NULL",
+/* A value of ours; none takes back what we wrote (?13), not what the host did. */
+#define OURS(parameter, column) "COALESCE(" parameter ", CASE WHEN NOT ?13 THEN " column " END)"
 #define MERGED(parameter) \
 	"CASE WHEN metadata IS NULL THEN json_object('outcomed', json(" parameter ")) WHEN json_valid(metadata) THEN " \
 	"CASE WHEN json_type(metadata) = 'object' THEN json_set(metadata, '$.outcomed', json(" parameter ")) ELSE metadata END ELSE metadata END"
@@ -69,10 +74,11 @@ const char *const sqlite_writer_sql[SQL_WRITER_COUNT] = {
 				"\"phoneNumber\" = ?5, \"sipCallId\" = ?6, duration = ?7, \"startedAt\" = ?8, \"endedAt\" = ?9, status = ?10, outcome = ?11, "
 				"\"recordingUrl\" = ?12, metadata = " MERGED("?13") ", \"updatedAt\" = ?14 WHERE id = ?1",
 	[SQL_ROW_UPDATE_HOST] = "UPDATE call_logs SET direction = COALESCE(direction, ?2), \"phoneNumber\" = COALESCE(\"phoneNumber\", ?3), "
-				"\"sipCallId\" = COALESCE(\"sipCallId\", ?4), duration = ?5, \"startedAt\" = COALESCE(\"startedAt\", ?6), "
-				"\"endedAt\" = ?7, status = ?8, outcome = ?9, \"recordingUrl\" = COALESCE(?10, \"recordingUrl\"), "
+				"\"sipCallId\" = COALESCE(\"sipCallId\", ?4), duration = " OURS("?5", "duration") ", \"startedAt\" = COALESCE(\"startedAt\", ?6), "
+				"\"endedAt\" = " OURS("?7", "\"endedAt\"") ", status = ?8, outcome = " OURS("?9", "outcome") ", \"recordingUrl\" = COALESCE(?10, \"recordingUrl\"), "
 				"metadata = " MERGED("?11") ", \"updatedAt\" = ?12 WHERE id = ?1",
 #undef MERGED
+#undef OURS
 	[SQL_ROW_DELETE] = "DELETE FROM call_logs WHERE id = ?1 AND \"livekitRoomSid\" = ?2",
 
 	[SQL_DUE] = "SELECT \"roomSid\" FROM call_facts WHERE \"dueAtMs\" <= ?1 ORDER BY \"dueAtMs\", \"roomSid\" LIMIT ?2",

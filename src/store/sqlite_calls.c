@@ -63,7 +63,7 @@ static int claim_row(struct sqlite_store *s, const struct call_row *call)
 	return run_on_host_table(s, &b);
 }
 
-static int update_row(struct sqlite_store *s, const struct call_row *call, int64_t now_ms, struct buf *scratch)
+static int update_row(struct sqlite_store *s, const struct call_row *was, const struct call_row *call, int64_t now_ms, struct buf *scratch)
 {
 	struct slice metadata = metadata_of(call->new_verdict, scratch);
 
@@ -76,6 +76,8 @@ static int update_row(struct sqlite_store *s, const struct call_row *call, int64
 		bind_text(&b, some(call->room_name));
 	}
 	bind_columns(&b, call->new_verdict, metadata, now_ms);
+	if (!call->call_log_is_ours)
+		bind_int(&b, !slice_is_empty(was->outcome));
 	int r = run_on_host_table(s, &b);
 	return r < 0 ? r : 0;
 }
@@ -150,6 +152,6 @@ int sqlite_write_call_log(struct sqlite_store *s, const struct call_row *was, st
 	if (slice_is_none(call->call_log_id))
 		return insert_row(s, call, now_ms, a, scratch);
 	if (call->new_verdict && (call->verdict_changed || new_row || (new_tenant && call->call_log_is_ours)))
-		return update_row(s, call, now_ms, scratch);
+		return update_row(s, was, call, now_ms, scratch);
 	return 0;
 }

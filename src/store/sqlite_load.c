@@ -78,7 +78,7 @@ static int find_open_call(struct load *x, struct slice name, int64_t at_s, struc
 
 	bind_text(&b, name);
 	bind_int(&b, at_s * 1000 + SPAN_SLACK_MS);
-	bind_int(&b, at_s * 1000 - SPAN_SLACK_MS);
+	bind_int(&b, at_s * 1000);
 	int r = sqlite_row(&b);
 	if (r > 0) {
 		bool ok = column_text(&b, 0, x->a, &best);
@@ -300,11 +300,11 @@ static int load_unbound_of(struct load *x, const struct call_row *row)
 	struct sqlite_binder b = sqlite_bind(&x->s->c, SQL_UNBOUND);
 	int r = 0;
 
-	if (slice_is_none(row->room_name) || span.start_ms == 0)
+	if (slice_is_none(row->room_name))
 		return 0;
 	bind_text(&b, row->room_name);
 	bind_int(&b, span.start_ms - SPAN_SLACK_MS);
-	bind_int(&b, span.end_ms ? span.end_ms + SPAN_SLACK_MS : INT64_MAX);
+	bind_int(&b, span.end_ms ? span.end_ms : INT64_MAX);
 	while (x->l.unbound_count < UNBOUND_LIMIT && (r = sqlite_row(&b)) > 0) {
 		struct unbound_row u = { .room_name = row->room_name };
 		if (!column_text(&b, 0, x->a, &u.event_id) || !column_text(&b, 1, x->a, &u.payload) || !column_text(&b, 2, x->a, &u.source)
@@ -324,9 +324,9 @@ static int load_unbound_of(struct load *x, const struct call_row *row)
 static int by_age(const void *x, const void *y)
 {
 	const struct unbound_row *a = x, *b = y;
-	int64_t a_ms = unbound_at_ms(a), b_ms = unbound_at_ms(b);
 
-	return a_ms != b_ms ? (a_ms > b_ms) - (a_ms < b_ms) : slice_cmp(a->event_id, b->event_id);
+	return a->created_at_ms != b->created_at_ms ? (a->created_at_ms > b->created_at_ms) - (a->created_at_ms < b->created_at_ms)
+						    : slice_cmp(a->event_id, b->event_id);
 }
 
 static int load_unbound(struct load *x)

@@ -141,7 +141,7 @@ int sqlite_schema_version(struct sqlite_connection *c, struct migrate_status *re
 {
 	struct migrate_status s = *ret;
 	sqlite3_stmt *st = NULL;
-	bool ours;
+	bool ours = false;
 	int r = sqlite_has_table(c, "outcomed_migrations", &ours);
 
 	if (r < 0)
