@@ -34,7 +34,8 @@ struct entry {
 
 /* What an attempt knows of a call beside its row. */
 struct call_state {
-	struct facts *facts; /* NULL until looked at, and where the stored bytes cannot be read */
+	struct facts *facts;   /* NULL until looked at, and where the stored bytes cannot be read */
+	struct verdict before; /* of the stored facts as of now */
 	bool looked, unreadable;
 	bool folded;      /* this batch said something about it */
 	bool first_final; /* this batch gives it its first final verdict */

@@ -25,6 +25,10 @@ static int look(struct batch *b, struct call_row *row, struct call_state **ret)
 			return r;
 		st->looked = true;
 		st->unreadable = r < 0 || !slice_eq(st->facts->room_sid, row->room_sid);
+		if (!st->unreadable && row->facts.n)
+			r = verdict_classify(st->facts, VERDICT_RULES_VERSION, b->now_ms, b->a, &st->before);
+		if (!st->unreadable && r < 0)
+			return r;
 	}
 	*ret = st;
 	return 0;
@@ -228,25 +232,13 @@ static int judge_tenant(struct batch *b, struct call_row *row, const struct fact
 	return 0;
 }
 
+/* The columns of call_logs that are no members of the verdict, nor kept in call_facts: both verdicts are as of the same moment. */
 static bool same_columns(const struct verdict *x, const struct verdict *y)
 {
 	return x->status == y->status && x->direction == y->direction && x->outcome == y->outcome &&
 	       slice_eq(x->phone_number, y->phone_number) && slice_eq(x->sip_call_id, y->sip_call_id) &&
 	       x->started_at_ms == y->started_at_ms && x->ended_at_ms == y->ended_at_ms && x->duration_s == y->duration_s &&
 	       slice_eq(x->recording_url, y->recording_url);
-}
-
-/* The verdict's members are the same; are the columns of call_logs too? They are functions of the facts, so ask the stored ones. */
-static int columns_changed(struct batch *b, struct slice stored_facts, const struct verdict *now, bool *ret)
-{
-	struct facts *before;
-	struct verdict v;
-	int r = facts_decode(b->a, stored_facts, &before);
-	if (r == 0)
-		r = verdict_classify(before, VERDICT_RULES_VERSION, b->now_ms, b->a, &v);
-	if (r == 0)
-		*ret = !same_columns(&v, now);
-	return r;
 }
 
 static void set_row(struct batch *b, struct call_row *row, struct call_state *st, const struct verdict *v, bool members_changed)
@@ -296,7 +288,7 @@ static int judge_known(struct batch *b, struct call_row *row, struct call_state 
 	struct slice facts, members;
 	if (r == 0)
 		r = encode(b, st->facts, v, &facts, &members);
-	bool tenant_changed = false, changed_columns = false;
+	bool tenant_changed = false;
 	if (r == 0)
 		r = judge_tenant(b, row, st->facts, v->status == CALL_ENDED, &tenant_changed);
 	if (r < 0)
@@ -304,13 +296,8 @@ static int judge_known(struct batch *b, struct call_row *row, struct call_state 
 	row->facts_changed = !slice_eq(facts, row->facts);
 	bool members_changed = !slice_eq(members, row->verdict);
 	row->verdict_changed = members_changed || tenant_changed || !slice_is_none(row->replaced_call_log_id) ||
-			       v->started_at_ms != row->started_at_ms || v->ended_at_ms != row->ended_at_ms;
-	if (row->facts_changed && !row->verdict_changed && row->facts.n) {
-		r = columns_changed(b, row->facts, v, &changed_columns);
-		row->verdict_changed = changed_columns;
-	}
-	if (r < 0)
-		return r;
+			       v->started_at_ms != row->started_at_ms || v->ended_at_ms != row->ended_at_ms ||
+			       !same_columns(&st->before, v);
 	set_row(b, row, st, v, members_changed);
 	row->facts = facts;
 	row->verdict = members;
