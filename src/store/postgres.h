@@ -1,0 +1,268 @@
+/* PostgreSQL behind store.h. Private to src/store/postgres*.c.
+ *
+ * A struct pg is one connection: non-blocking, always in pipeline mode, every wait with a deadline. What the database looks like
+ * (whose call_logs, which column types) is read once a connection into a struct pg_schema, and the statements are written for it.
+ * One thread at a time owns a struct pg and what hangs on it. */
+#pragma once
+
+#include <libpq-fe.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/error.h"
+#include "store/backend.h"
+
+/* ---- parameters (postgres_params.c): the binary format of single values and one-dimensional arrays ---- */
+
+#define PG_PARAMS_MAX 24
+
+struct pg_params {
+	struct buf value[PG_PARAMS_MAX];
+	bool null[PG_PARAMS_MAX];
+	size_t count;
+};
+
+void pg_params_done(struct pg_params *p);
+void pg_params_clear(struct pg_params *p);
+bool pg_params_failed(const struct pg_params *p); /* out of memory, too many, or one larger than a message may be */
+
+void pg_param_text(struct pg_params *p, struct slice s); /* none is NULL */
+void pg_param_int8(struct pg_params *p, int64_t v);
+void pg_param_bool(struct pg_params *p, bool v);
+
+enum pg_element { PG_ELEMENT_BOOL = 16, PG_ELEMENT_BYTEA = 17, PG_ELEMENT_INT8 = 20, PG_ELEMENT_TEXT = 25, PG_ELEMENT_TIMESTAMPTZ = 1184 };
+
+/* Begins an array parameter; exactly `count` pg_put_… follow. */
+struct buf *pg_param_array(struct pg_params *p, enum pg_element element, size_t count);
+void pg_put_bytes(struct buf *b, struct slice s); /* text or bytea; none is NULL */
+void pg_put_int8(struct buf *b, int64_t v);
+void pg_put_int8_or_null(struct buf *b, int64_t v, int64_t null_value);
+void pg_put_bool(struct buf *b, bool v);
+void pg_put_time_ms(struct buf *b, int64_t ms); /* 0, or beyond what PostgreSQL can say, is NULL */
+/* A whole text[] of slices. */
+void pg_param_texts(struct pg_params *p, const struct slice *s, size_t count);
+
+/* Reading a result in binary format. NULL gives none, 0 or false. */
+OC_NODISCARD int pg_get_text(const PGresult *res, int row, int column, struct arena *a, struct slice *ret);
+struct slice pg_peek(const PGresult *res, int row, int column); /* points into the result */
+int64_t pg_get_int8(const PGresult *res, int row, int column);
+bool pg_get_bool(const PGresult *res, int row, int column);
+int64_t pg_get_time_ms(const PGresult *res, int row, int column); /* timestamptz; infinity gives 0 */
+
+/* ---- what the database looks like (postgres_schema.c) ---- */
+
+enum pg_class {
+	PG_ABSENT, PG_TEXT, PG_UUID, PG_INT2, PG_INT4, PG_INT8, PG_BOOL, PG_FLOAT, PG_NUMERIC, PG_INTERVAL, PG_TIMESTAMP, PG_TIMESTAMPTZ, PG_DATE,
+	PG_JSON, PG_JSONB, PG_ENUM, PG_BYTEA, PG_OTHER,
+};
+
+struct pg_column {
+	const char *name, *type;      /* type as SQL writes it, with its length */
+	enum pg_class class;
+	bool not_null, has_default, generated;
+	const char *default_sql;      /* NULL where there is none */
+	const char *labels;           /* of an enum: a quoted array literal */
+	const char *fk_table, *fk_column; /* single-column foreign key, quoted; NULL where there is none */
+	bool fk_readable;
+};
+
+enum pg_table_id { PG_CALL_LOGS, PG_JOURNAL, PG_CALL_FACTS, PG_TABLE_COUNT };
+
+struct pg_table {
+	bool exists;
+	struct pg_column *columns;
+	size_t count;
+};
+
+struct pg_schema {
+	struct pg_table tables[PG_TABLE_COUNT];
+	bool deferred_constraints; /* of call_logs: made immediate inside the savepoint */
+	bool can_insert;
+	const char *why_not_insert; /* names the columns; NULL when can_insert */
+};
+
+/* Never NULL: a column that is not there has class PG_ABSENT. */
+const struct pg_column *pg_column(const struct pg_schema *s, enum pg_table_id table, const char *name);
+bool pg_column_writable(const struct pg_column *c);
+
+/* SQL that makes a value of a column's type. `expr` has the named SQL type; what the column cannot hold becomes NULL, never an error. */
+void pg_sql_from_text(struct buf *b, const struct pg_column *c, const char *expr);
+void pg_sql_from_time(struct buf *b, const struct pg_column *c, const char *expr);   /* timestamptz */
+void pg_sql_from_int8(struct buf *b, const struct pg_column *c, const char *expr);
+/* The same, but NULL where the row that a foreign key asks for is missing. */
+void pg_sql_from_key(struct buf *b, const struct pg_column *c, const char *expr);
+/* A value to compare a key column with, so that an index can be used. */
+void pg_sql_to_compare(struct buf *b, const struct pg_column *c, const char *expr);
+/* SQL that reads a column as text, timestamptz, bigint. NULL::… for an absent one. */
+void pg_sql_text(struct buf *b, const struct pg_column *c, const char *alias);
+void pg_sql_time(struct buf *b, const struct pg_column *c, const char *alias);
+void pg_sql_int8(struct buf *b, const struct pg_column *c, const char *alias);
+void pg_sql_json(struct buf *b, const struct pg_column *c, const char *alias); /* JSON text of any value */
+
+/* ---- statements (postgres_sql.c) ---- */
+
+#define PG_STATEMENTS(X) \
+	X(BEGIN) X(BEGIN_READ) X(SETTINGS) X(COMMIT) X(ROLLBACK) X(SAVEPOINT) X(RELEASE) X(ROLLBACK_TO) X(IMMEDIATE) X(PING) \
+	X(LOAD_NAMES) X(LOAD_CREATE) X(LOAD_FACTS) X(LOAD_KNOWN) X(LOAD_HOST) X(LOAD_UNBOUND) \
+	X(LOGS_DETACH) X(LOGS_UPDATE) X(LOGS_INSERT) X(LOGS_REMOVE) \
+	X(FACTS_UPDATE) X(JOURNAL_REBIND) X(JOURNAL_REPOINT) X(JOURNAL_INSERT) X(JOURNAL_BIND) \
+	X(DUE_TIME) X(DUE_NAMES) X(DUE_SIDS) X(DUE_TENANTS) X(COUNT_ROWS) \
+	X(READ_OUTCOMES) X(READ_LIST)
+
+enum pg_statement {
+#define X(name) PG_STMT_##name,
+	PG_STATEMENTS(X)
+#undef X
+	PG_STMT_COUNT,
+};
+
+const char *pg_statement_name(enum pg_statement s);
+/* The text for this schema; empty for a statement that this schema does not need. */
+void pg_statement_sql(enum pg_statement s, const struct pg_schema *schema, struct buf *b);
+/* postgres_sql_load.c, postgres_sql_write.c and postgres_sql_read.c: those that depend on the columns. */
+void pg_sql_load_host(const struct pg_schema *s, struct buf *b);
+void pg_sql_load_unbound(const struct pg_schema *s, struct buf *b);
+void pg_sql_due_names(const struct pg_schema *s, struct buf *b);
+void pg_sql_due_sids(const struct pg_schema *s, struct buf *b);
+void pg_sql_due_tenants(const struct pg_schema *s, struct buf *b);
+void pg_sql_count(const struct pg_schema *s, struct buf *b);
+void pg_sql_logs_detach(const struct pg_schema *s, struct buf *b);
+void pg_sql_logs_remove(const struct pg_schema *s, struct buf *b);
+void pg_sql_logs_update(const struct pg_schema *s, struct buf *b);
+void pg_sql_logs_insert(const struct pg_schema *s, struct buf *b);
+void pg_sql_journal_insert(const struct pg_schema *s, struct buf *b);
+void pg_sql_journal_rebind(const struct pg_schema *s, struct buf *b);
+void pg_sql_journal_repoint(const struct pg_schema *s, struct buf *b);
+void pg_sql_journal_bind(const struct pg_schema *s, struct buf *b);
+void pg_sql_read_outcomes(const struct pg_schema *s, struct buf *b);
+void pg_sql_read_list(const struct pg_schema *s, struct buf *b);
+
+/* ---- a connection (postgres.c) ---- */
+
+enum pg_role { PG_WRITER, PG_READER };
+
+struct pg {
+	PGconn *conn;         /* NULL when down */
+	enum pg_role role;
+	char *url, *application;
+	int timeout_ms;
+	struct buf error;     /* the last error's text, NUL-terminated */
+	char sqlstate[6];
+	int64_t retry_at_ms, backoff_ms; /* on the monotonic clock */
+	unsigned unanswered;  /* syncs sent whose answer is still to come */
+	unsigned schema_errors; /* in a row; the second one is reported as such */
+	struct arena *schema_arena;
+	struct pg_schema *schema; /* of this connection */
+	struct pg_params params;  /* scratch of whoever sends next */
+};
+
+OC_NODISCARD int pg_init(struct pg *c, enum pg_role role, const struct store_options *o);
+void pg_done(struct pg *c);
+const char *pg_error(const struct pg *c);
+int64_t pg_now_ms(void); /* monotonic */
+int64_t pg_deadline(const struct pg *c);
+
+/* Connects unless connected. While a back-off runs: OC_DOWN at once. */
+OC_NODISCARD int pg_ready(struct pg *c);
+/* The same without back-off, for open: OC_CONFIG where waiting will not help. */
+OC_NODISCARD int pg_connect(struct pg *c);
+/* Only the connection, out of pipeline mode; for the migrator. */
+OC_NODISCARD int pg_connect_bare(struct pg *c);
+void pg_drop(struct pg *c);
+/* One simple query (several statements are allowed) on such a connection, with no deadline; the last result into *ret (may be NULL). */
+OC_NODISCARD int pg_exec(struct pg *c, const char *sql, PGresult **ret);
+
+/* Sending adds to the pipeline; nothing is waited for. */
+OC_NODISCARD int pg_send(struct pg *c, enum pg_statement s, const struct pg_params *p);
+OC_NODISCARD int pg_send_sql(struct pg *c, const char *sql, const struct pg_params *p);
+OC_NODISCARD int pg_sync(struct pg *c);
+/* The answer to the next statement sent. An error of the database gives its class; the statements up to the next sync are then not
+ * carried out: pg_recover takes their answers. ret may be NULL. */
+OC_NODISCARD int pg_expect(struct pg *c, int64_t deadline, PGresult **ret);
+OC_NODISCARD int pg_expect_sync(struct pg *c, int64_t deadline);
+/* Takes all answers up to the next sync. */
+OC_NODISCARD int pg_skip_to_sync(struct pg *c, int64_t deadline);
+/* After an error: takes the answers to all that was sent, and rolls back. Drops the connection if that fails. */
+void pg_recover(struct pg *c);
+/* BEGIN and the settings that hold for one transaction. */
+OC_NODISCARD int pg_send_begin(struct pg *c);
+OC_NODISCARD int pg_expect_begin(struct pg *c, int64_t deadline);
+
+/* enum oc_error of a SQLSTATE. */
+int pg_error_class(const char *sqlstate);
+void pg_set_error(struct pg *c, const char *sqlstate, const char *text);
+
+static inline void pg_clearp(PGresult **res) { PQclear(*res); }
+#define _cleanup_pg_ __attribute__((cleanup(pg_clearp)))
+
+/* Reads the schema on a fresh connection (postgres_schema.c); also used by the migrator, on any connection in pipeline mode.
+ * Replaces c->schema. */
+OC_NODISCARD int pg_read_schema(struct pg *c, int64_t deadline);
+/* Is it the version this binary needs? OC_SCHEMA with what to do in the error text. */
+OC_NODISCARD int pg_check_version(struct pg *c, int64_t deadline);
+
+/* ---- the parts of store_ops ---- */
+
+struct pg_skipped { /* a call whose call_logs row was refused: store_due leaves it alone for a while */
+	char sid[64];
+	int64_t until_ms; /* monotonic */
+};
+#define PG_SKIPPED_MAX 64
+
+struct pg_store {
+	struct store base;
+	struct pg pg;
+	bool in_batch;
+	bool stale; /* call_logs is no longer what the statements were made for */
+	struct call_row *before; /* as loaded, in the batch's arena; stored call_log_id instead of a host's row found by load */
+	size_t before_count;
+	struct pg_skipped skipped[PG_SKIPPED_MAX];
+	size_t skipped_next;
+	struct buf names_cursor, sids_cursor, tenants_cursor; /* where store_due goes on looking */
+};
+
+/* What a failed batch says to the writer: statements that do not fit the tables any more are made anew (OC_RETRY), once. */
+int pg_batch_error(struct pg_store *s, int error);
+/* A call whose call_logs row the host's database refuses. */
+void pg_skip_call(struct pg_store *s, struct slice sid);
+
+int pg_store_open(const struct store_options *o, struct arena *message_arena, struct store **ret, struct slice *ret_message);
+void pg_store_close(struct store *s);
+const char *pg_store_last_error(const struct store *s);
+int pg_batch_load(struct store *s, const struct store_touch *touch, struct arena *a, struct store_loaded *ret);
+int pg_batch_commit(struct store *s, const struct store_changes *c, struct arena *a);
+void pg_batch_abort(struct store *s);
+int pg_due(struct store *s, int64_t now_ms, size_t limit, struct arena *a, struct slice **ret_sids, size_t *ret_count);
+int pg_count(struct store *s, struct store_counts *ret);
+
+int pg_reader_open(const struct store_options *o, struct arena *message_arena, struct store_reader **ret, struct slice *ret_message);
+void pg_reader_close(struct store_reader *r);
+const char *pg_reader_last_error(const struct store_reader *r);
+int pg_read_outcomes(struct store_reader *r, struct outcome_query *queries, size_t n, struct arena *a);
+int pg_read_list(struct store_reader *r, const struct list_filter *f, struct arena *a, struct call_view **ret, size_t *ret_count, bool *ret_more);
+int pg_reader_ping(struct store_reader *r);
+
+/* ---- migrations (postgres_migrate.c, postgres_index.c) ---- */
+
+struct pg_migrator {
+	struct pg pg;
+	migrate_say_fn say;
+	void *context;
+	bool has_tables; /* outcomed_migrations is there */
+	int version;
+	bool newer, altered;
+};
+
+void pg_say(struct pg_migrator *m, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Indexes that a version noted: inside its transaction those on tables that are ours or empty; afterwards the rest, CONCURRENTLY. */
+OC_NODISCARD int pg_build_small_indexes(struct pg_migrator *m);
+OC_NODISCARD int pg_build_indexes(struct pg_migrator *m);
+
+int pg_migrate_status(const struct store_options *o, struct arena *a, struct migrate_status *ret, struct slice *ret_message);
+int pg_migrate_upgrade(const struct store_options *o, int to_version, migrate_say_fn say, void *context, struct arena *a, struct slice *ret_message);
+int pg_migrate_downgrade(const struct store_options *o, migrate_say_fn say, void *context, struct arena *a, struct slice *ret_message);
+
+#define PG_NAME_TOLERANCE_MS 2000
+#define PG_ROW_WINDOW_MS (24 * 3600 * 1000)
+#define PG_LATE_ROW_MS 60000
+#define PG_UNBOUND_LIMIT 200

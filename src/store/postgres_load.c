@@ -1,0 +1,380 @@
+/* Opening a batch: BEGIN, create and lock the calls, and only then look, all in one round trip (two when events carry only a room name).
+ *
+ * Ordering: the calls are created and locked in the byte order of their SIDs, so two nodes with the same calls take turns instead of
+ * deadlocking, and the second one's look-ups, each with a snapshot of its own (READ COMMITTED), see what the first one committed.
+ * Threads: the one that owns the struct store. */
+#include "store/postgres.h"
+
+static struct pg_store *store_of(struct store *s) { return (struct pg_store *)s; }
+
+/* The calls of a batch: those of the touch and those that a name led to, sorted. */
+struct wanted {
+	const struct slice *sids, *names;
+	const int64_t *start_s;
+	size_t count;
+};
+
+static int64_t seconds_to_ms(int64_t s)
+{
+	int64_t ms;
+	if (__builtin_mul_overflow(s, (int64_t)1000, &ms))
+		return s < 0 ? INT64_MIN / 2 : INT64_MAX / 2;
+	return ms > INT64_MAX / 2 ? INT64_MAX / 2 : ms < INT64_MIN / 2 ? INT64_MIN / 2 : ms;
+}
+
+/* ---- events with only a name ---- */
+
+static int ask_names(struct pg *c, const struct store_touch *t, int64_t deadline, PGresult **ret)
+{
+	struct pg_params *p = &c->params;
+	int r = pg_send_begin(c);
+
+	pg_params_clear(p);
+	pg_param_texts(p, t->names, t->name_count);
+	struct buf *b = pg_param_array(p, PG_ELEMENT_INT8, t->name_count);
+	for (size_t i = 0; i < t->name_count; i++)
+		pg_put_int8(b, seconds_to_ms(t->name_at_s[i]));
+	if (r == 0)
+		r = pg_send(c, PG_STMT_LOAD_NAMES, p);
+	if (r == 0)
+		r = pg_sync(c);
+	if (r == 0)
+		r = pg_expect_begin(c, deadline);
+	if (r == 0)
+		r = pg_expect(c, deadline, ret);
+	return r < 0 ? r : pg_expect_sync(c, deadline);
+}
+
+static bool contains(const struct slice *sorted, size_t n, struct slice s)
+{
+	size_t low = 0, high = n;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int c = slice_cmp(sorted[middle], s);
+		if (c == 0)
+			return true;
+		if (c < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return false;
+}
+
+/* Puts the calls found by name among those of the touch. */
+static int merge_named(const PGresult *res, const struct store_touch *t, struct arena *a, struct wanted *ret)
+{
+	size_t most = t->room_count + (size_t)PQntuples(res), count = t->room_count;
+	struct slice *sids = ARENA_ARRAY(a, struct slice, most), *names = ARENA_ARRAY(a, struct slice, most);
+	int64_t *start_s = ARENA_ARRAY(a, int64_t, most);
+
+	if (!sids || !names || !start_s)
+		return OC_NOMEM;
+	for (size_t i = 0; i < t->room_count; i++) {
+		sids[i] = t->room_sids[i];
+		names[i] = t->room_names[i];
+		start_s[i] = t->start_s[i];
+	}
+	for (int row = 0; row < PQntuples(res); row++) {
+		struct slice sid;
+		if (contains(sids, count, pg_peek(res, row, 0)))
+			continue;
+		int r = pg_get_text(res, row, 0, a, &sid);
+		if (r < 0)
+			return r;
+		size_t at = count++;
+		for (; at > 0 && slice_cmp(sids[at - 1], sid) > 0; at--) {
+			sids[at] = sids[at - 1];
+			names[at] = names[at - 1];
+			start_s[at] = start_s[at - 1];
+		}
+		sids[at] = sid;
+		names[at] = SLICE_NONE;
+		start_s[at] = 0;
+	}
+	*ret = (struct wanted){ sids, names, start_s, count };
+	return 0;
+}
+
+/* ---- the one round trip ---- */
+
+enum { RES_CREATED, RES_FACTS, RES_HOST, RES_UNBOUND, RES_KNOWN, RES_COUNT }; /* in the order of sending */
+
+static void put_wanted(struct pg_params *p, const struct wanted *w)
+{
+	pg_params_clear(p);
+	pg_param_texts(p, w->sids, w->count);
+	pg_param_texts(p, w->names, w->count);
+	struct buf *b = pg_param_array(p, PG_ELEMENT_INT8, w->count);
+	for (size_t i = 0; i < w->count; i++)
+		pg_put_int8_or_null(b, seconds_to_ms(w->start_s[i]), 0);
+}
+
+static int send_calls(struct pg *c, const struct wanted *w)
+{
+	struct pg_params *p = &c->params;
+
+	put_wanted(p, w);
+	int r = pg_send(c, PG_STMT_LOAD_CREATE, p);
+	pg_params_clear(p);
+	pg_param_texts(p, w->sids, w->count);
+	if (r == 0)
+		r = pg_send(c, PG_STMT_LOAD_FACTS, p);
+	put_wanted(p, w);
+	if (r == 0)
+		r = pg_send(c, PG_STMT_LOAD_HOST, p);
+	pg_param_int8(p, PG_UNBOUND_LIMIT);
+	return r < 0 ? r : pg_send(c, PG_STMT_LOAD_UNBOUND, p);
+}
+
+static int send_all(struct pg *c, const struct store_touch *t, const struct wanted *w, bool begun)
+{
+	struct pg_params *p = &c->params;
+	int r = begun ? 0 : pg_send_begin(c);
+
+	if (r == 0 && w->count)
+		r = send_calls(c, w);
+	if (r == 0 && t->event_count) {
+		pg_params_clear(p);
+		pg_param_texts(p, t->event_ids, t->event_count);
+		r = pg_send(c, PG_STMT_LOAD_KNOWN, p);
+	}
+	return r < 0 ? r : pg_sync(c);
+}
+
+static int round_trip(struct pg *c, const struct store_touch *t, const struct wanted *w, bool begun, int64_t deadline, PGresult **res)
+{
+	int r = send_all(c, t, w, begun);
+	if (r == 0 && !begun)
+		r = pg_expect_begin(c, deadline);
+	for (size_t i = 0; i < RES_COUNT && r == 0; i++)
+		if (i == RES_KNOWN ? t->event_count > 0 : w->count > 0)
+			r = pg_expect(c, deadline, &res[i]);
+	return r < 0 ? r : pg_expect_sync(c, deadline);
+}
+
+/* ---- taking the answers ---- */
+
+static bool has_row(const PGresult *res, struct slice s)
+{
+	for (int row = 0; res && row < PQntuples(res); row++)
+		if (slice_eq(pg_peek(res, row, 0), s))
+			return true;
+	return false;
+}
+
+static int take_call(const PGresult *res, int row, struct arena *a, struct call_row *c)
+{
+	const struct {
+		int column;
+		struct slice *to;
+	} texts[] = {
+		{ 0, &c->room_sid }, { 1, &c->room_name }, { 2, &c->facts }, { 4, &c->verdict }, { 5, &c->outcome }, { 7, &c->user_id },
+		{ 8, &c->tenant_error }, { 9, &c->call_log_id },
+	};
+
+	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+		int r = pg_get_text(res, row, texts[i].column, a, texts[i].to);
+		if (r < 0)
+			return r;
+	}
+	c->rules = (unsigned)pg_get_int8(res, row, 3);
+	c->revision = pg_get_int8(res, row, 6);
+	c->call_log_is_ours = pg_get_int8(res, row, 10) != 0;
+	c->started_at_ms = pg_get_int8(res, row, 11);
+	c->ended_at_ms = pg_get_int8(res, row, 12);
+	c->due_at_ms = pg_get_int8(res, row, 13);
+	return 0;
+}
+
+static int take_calls(PGresult **res, struct arena *a, struct store_loaded *l)
+{
+	l->call_count = res[RES_FACTS] ? (size_t)PQntuples(res[RES_FACTS]) : 0;
+	l->calls = ARENA_ARRAY(a, struct call_row, l->call_count);
+	if (!l->calls)
+		return OC_NOMEM;
+	for (size_t i = 0; i < l->call_count; i++) {
+		struct call_row *c = &l->calls[i];
+		int r = take_call(res[RES_FACTS], (int)i, a, c);
+		if (r < 0)
+			return r;
+		c->exists = !has_row(res[RES_CREATED], c->room_sid);
+		if (!c->exists)
+			c->started_at_ms = 0;
+	}
+	return 0;
+}
+
+enum { HOW_HAS = 1, HOW_SID = 2, HOW_NAME = 3 };
+
+/* Of two calls that could have the same row by name, the nearer one gets it; the other looks again next time. */
+static bool nearer_wants(const PGresult *res, int mine)
+{
+	for (int row = 0; row < PQntuples(res); row++) {
+		if (row == mine || pg_get_int8(res, row, 1) != HOW_NAME || !slice_eq(pg_peek(res, row, 2), pg_peek(res, mine, 2)))
+			continue;
+		int64_t theirs = pg_get_int8(res, row, 4), ours = pg_get_int8(res, mine, 4);
+		if (theirs < ours || (theirs == ours && row < mine))
+			return true;
+	}
+	return false;
+}
+
+static int take_host_row(const PGresult *res, int row, struct arena *a, struct call_row *c, bool *claimed)
+{
+	struct slice id, user;
+	char ours[37];
+
+	if (pg_get_text(res, row, 2, a, &id) < 0 || pg_get_text(res, row, 3, a, &user) < 0)
+		return OC_NOMEM;
+	if (pg_get_int8(res, row, 1) == HOW_HAS) {
+		c->host_user_id = user;
+		return 0;
+	}
+	call_log_id_from_sid(c->room_sid, ours);
+	if (slice_is_none(c->call_log_id) && slice_eq_cstr(id, ours)) { /* inserted by us before call_facts was lost */
+		c->call_log_id = id;
+		c->call_log_is_ours = true;
+		return 0;
+	}
+	if (c->call_log_is_ours)
+		c->replaced_call_log_id = c->call_log_id;
+	c->call_log_id = id;
+	c->call_log_is_ours = false;
+	c->host_user_id = user;
+	*claimed = true;
+	return 0;
+}
+
+/* A row with the SID comes before one with the name. */
+static int take_host_rows(const PGresult *res, struct arena *a, struct store_loaded *l)
+{
+	bool *claimed = ARENA_ARRAY(a, bool, l->call_count);
+	if (!claimed)
+		return OC_NOMEM;
+	for (int by_name = 0; by_name < 2; by_name++)
+		for (int row = 0; res && row < PQntuples(res); row++) {
+			struct call_row *c = call_rows_find(l->calls, l->call_count, pg_peek(res, row, 0));
+			bool named = pg_get_int8(res, row, 1) == HOW_NAME;
+			if (!c || named != (by_name == 1) || (named && (claimed[c - l->calls] || nearer_wants(res, row))))
+				continue;
+			int r = take_host_row(res, row, a, c, &claimed[c - l->calls]);
+			if (r < 0)
+				return r;
+		}
+	return 0;
+}
+
+static int take_unbound(const PGresult *res, struct arena *a, struct store_loaded *l)
+{
+	size_t rows = res ? (size_t)PQntuples(res) : 0;
+	l->unbound = ARENA_ARRAY(a, struct unbound_row, rows);
+	if (!l->unbound)
+		return OC_NOMEM;
+	for (size_t row = 0; row < rows; row++) {
+		struct unbound_row *u = &l->unbound[l->unbound_count];
+		if (l->unbound_count && slice_eq(pg_peek(res, (int)row, 0), u[-1].event_id))
+			continue;
+		struct slice *const texts[] = { &u->event_id, &u->room_name, &u->payload, &u->source, &u->key_id };
+		for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+			if (pg_get_text(res, (int)row, (int)i, a, texts[i]) < 0)
+				return OC_NOMEM;
+		u->timestamp_s = pg_get_int8(res, (int)row, 5);
+		u->created_at_ms = pg_get_time_ms(res, (int)row, 6);
+		l->unbound_count++;
+	}
+	return 0;
+}
+
+/* Which call of that name was open? Of the locked ones, with what the batch itself knows of them. */
+static void find_named(const struct store_touch *t, struct store_loaded *l, const struct wanted *w)
+{
+	for (size_t i = 0; i < t->name_count; i++) {
+		int64_t at = seconds_to_ms(t->name_at_s[i]), best = 0;
+		l->name_room_sids[i] = SLICE_NONE;
+		for (size_t k = 0; k < l->call_count && k < w->count; k++) {
+			const struct call_row *c = &l->calls[k];
+			int64_t start = c->started_at_ms, early = seconds_to_ms(w->start_s[k]);
+			struct slice name = slice_is_none(c->room_name) ? w->names[k] : c->room_name;
+			if (early && (!start || early < start))
+				start = early;
+			if (!slice_eq(name, t->names[i]) || start > at + PG_NAME_TOLERANCE_MS || (c->ended_at_ms && c->ended_at_ms < at))
+				continue;
+			if (slice_is_none(l->name_room_sids[i]) || start > best) {
+				best = start;
+				l->name_room_sids[i] = c->room_sid;
+			}
+		}
+	}
+}
+
+static int take_answers(struct pg_store *s, const struct store_touch *t, const struct wanted *w, PGresult **res, struct arena *a,
+	struct store_loaded *l)
+{
+	int r = take_calls(res, a, l);
+	if (r < 0)
+		return r;
+	if (l->call_count != w->count)
+		return OC_RETRY; /* a row went away between its creation and the lock: somebody else's abort or downgrade */
+	s->before = ARENA_ARRAY(a, struct call_row, l->call_count);
+	if (!s->before)
+		return OC_NOMEM;
+	if (l->call_count)
+		memcpy(s->before, l->calls, l->call_count * sizeof *l->calls);
+	s->before_count = l->call_count;
+	r = take_host_rows(res[RES_HOST], a, l);
+	if (r == 0)
+		r = take_unbound(res[RES_UNBOUND], a, l);
+	l->known = ARENA_ARRAY(a, bool, t->event_count);
+	l->name_room_sids = ARENA_ARRAY(a, struct slice, t->name_count);
+	if (r < 0 || !l->known || !l->name_room_sids)
+		return OC_NOMEM;
+	for (size_t i = 0; i < t->event_count; i++)
+		l->known[i] = has_row(res[RES_KNOWN], t->event_ids[i]);
+	find_named(t, l, w);
+	return 0;
+}
+
+static int load(struct pg_store *s, const struct store_touch *t, struct arena *a, struct store_loaded *ret)
+{
+	struct pg *c = &s->pg;
+	int64_t deadline = pg_deadline(c);
+	struct wanted w = { t->room_sids, t->room_names, t->start_s, t->room_count };
+	_cleanup_pg_ PGresult *named = NULL;
+	PGresult *res[RES_COUNT] = { NULL };
+	struct store_loaded l = { .known = NULL };
+	int r = 0;
+
+	if (t->name_count) {
+		r = ask_names(c, t, deadline, &named);
+		if (r == 0)
+			r = merge_named(named, t, a, &w);
+	}
+	if (r == 0)
+		r = round_trip(c, t, &w, t->name_count > 0, deadline, res);
+	if (r == 0)
+		r = take_answers(s, t, &w, res, a, &l);
+	for (size_t i = 0; i < RES_COUNT; i++)
+		PQclear(res[i]);
+	if (r == 0)
+		*ret = l;
+	return r;
+}
+
+int pg_batch_load(struct store *store, const struct store_touch *t, struct arena *a, struct store_loaded *ret)
+{
+	struct pg_store *s = store_of(store);
+
+	if (s->in_batch)
+		pg_batch_abort(store);
+	int r = pg_ready(&s->pg);
+	if (r < 0)
+		return r;
+	r = load(s, t, a, ret);
+	if (r < 0) {
+		pg_recover(&s->pg);
+		return pg_batch_error(s, r);
+	}
+	s->in_batch = true;
+	return 0;
+}

@@ -1,0 +1,109 @@
+/* The statements by name, and the texts of those that do not depend on the host's columns.
+ * Threads: any; no state. */
+#include "store/postgres.h"
+
+static const char *const names[PG_STMT_COUNT] = {
+#define X(name) [PG_STMT_##name] = "oc_" #name,
+	PG_STATEMENTS(X)
+#undef X
+};
+
+const char *pg_statement_name(enum pg_statement s) { return names[s]; }
+
+/* Settings of one transaction, so that a pooler may hand the session to others. Deadlines a little below ours; commits wait for the disk
+ * whatever the role's default is; plans are made once and always go by an index, also while the tables are still small or their
+ * statistics old. */
+static const char settings_sql[] =
+	"SELECT set_config('statement_timeout', $1::int8::text, true), set_config('lock_timeout', ($1::int8 / 2)::text, true),"
+	" set_config('idle_in_transaction_session_timeout', ($1::int8 * 2)::text, true),"
+	" set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'"
+	"  ELSE current_setting('synchronous_commit') END, true),"
+	" set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true),"
+	" set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), set_config('jit', 'off', true)";
+
+/* New calls get what the batch knows of them, so that events with only a name can find them. */
+static const char load_create_sql[] =
+	"INSERT INTO call_facts (\"roomSid\", \"roomName\", \"startedAtMs\")"
+	" SELECT t.sid, t.name, t.start_ms FROM unnest($1::text[], $2::text[], $3::int8[]) t (sid, name, start_ms)"
+	" ON CONFLICT (\"roomSid\") DO NOTHING RETURNING \"roomSid\"";
+
+static const char load_facts_sql[] =
+	"SELECT \"roomSid\", \"roomName\", facts, rules, verdict::text, outcome, revision, \"userId\", \"tenantError\", \"callLogId\","
+	" \"callLogIsOurs\", \"startedAtMs\", \"endedAtMs\", \"dueAtMs\" FROM call_facts WHERE \"roomSid\" = ANY ($1::text[])"
+	" ORDER BY \"roomSid\" COLLATE \"C\" FOR UPDATE";
+
+static const char load_known_sql[] = "SELECT \"eventId\"::text FROM livekit_call_events WHERE \"eventId\" = ANY ($1::text[])";
+
+/* $2: the moment, ms. */
+static const char load_names_sql[] =
+	"SELECT o.sid FROM unnest($1::text[], $2::int8[]) n (name, at_ms) CROSS JOIN LATERAL ("
+	" SELECT f.\"roomSid\" AS sid FROM call_facts f WHERE f.\"roomName\" = n.name AND f.\"startedAtMs\" <= n.at_ms + 2000"
+	" AND (f.\"endedAtMs\" IS NULL OR f.\"endedAtMs\" >= n.at_ms) ORDER BY f.\"startedAtMs\" DESC LIMIT 1) o";
+
+/* facts and verdict are NULL where they did not change. */
+static const char facts_update_sql[] =
+	"UPDATE call_facts f SET \"roomName\" = coalesce(v.name, f.\"roomName\"), \"userId\" = v.user_id, \"tenantError\" = v.tenant_error,"
+	" facts = coalesce(v.facts, f.facts), rules = v.rules, verdict = coalesce(v.verdict::json, f.verdict), outcome = v.outcome,"
+	" revision = v.revision, \"startedAtMs\" = v.started, \"endedAtMs\" = v.ended, \"dueAtMs\" = v.due,"
+	" \"updatedAt\" = to_timestamp($13::int8 / 1000.0)"
+	" FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int8[], $7::text[], $8::text[], $9::int8[], $10::int8[],"
+	"  $11::int8[], $12::int8[]) v (sid, name, user_id, tenant_error, facts, rules, verdict, outcome, revision, started, ended, due)"
+	" WHERE f.\"roomSid\" = v.sid";
+
+static const char due_time_sql[] =
+	"SELECT \"roomSid\" FROM call_facts WHERE \"dueAtMs\" <= $1::int8 ORDER BY \"dueAtMs\" LIMIT $2::int8";
+
+static const struct {
+	enum pg_statement statement;
+	const char *sql;
+} fixed[] = {
+	{ PG_STMT_BEGIN, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE" },
+	{ PG_STMT_BEGIN_READ, "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY" },
+	{ PG_STMT_SETTINGS, settings_sql },
+	{ PG_STMT_COMMIT, "COMMIT" },
+	{ PG_STMT_ROLLBACK, "ROLLBACK" },
+	{ PG_STMT_SAVEPOINT, "SAVEPOINT host" },
+	{ PG_STMT_RELEASE, "RELEASE SAVEPOINT host" },
+	{ PG_STMT_ROLLBACK_TO, "ROLLBACK TO SAVEPOINT host" },
+	{ PG_STMT_PING, "SELECT 1" },
+	{ PG_STMT_LOAD_NAMES, load_names_sql },
+	{ PG_STMT_LOAD_CREATE, load_create_sql },
+	{ PG_STMT_LOAD_FACTS, load_facts_sql },
+	{ PG_STMT_LOAD_KNOWN, load_known_sql },
+	{ PG_STMT_FACTS_UPDATE, facts_update_sql },
+	{ PG_STMT_DUE_TIME, due_time_sql },
+};
+
+static const struct {
+	enum pg_statement statement;
+	void (*write)(const struct pg_schema *s, struct buf *b);
+} written[] = {
+	{ PG_STMT_LOAD_HOST, pg_sql_load_host },
+	{ PG_STMT_LOAD_UNBOUND, pg_sql_load_unbound },
+	{ PG_STMT_LOGS_DETACH, pg_sql_logs_detach },
+	{ PG_STMT_LOGS_UPDATE, pg_sql_logs_update },
+	{ PG_STMT_LOGS_INSERT, pg_sql_logs_insert },
+	{ PG_STMT_LOGS_REMOVE, pg_sql_logs_remove },
+	{ PG_STMT_JOURNAL_REBIND, pg_sql_journal_rebind },
+	{ PG_STMT_JOURNAL_REPOINT, pg_sql_journal_repoint },
+	{ PG_STMT_JOURNAL_INSERT, pg_sql_journal_insert },
+	{ PG_STMT_JOURNAL_BIND, pg_sql_journal_bind },
+	{ PG_STMT_DUE_NAMES, pg_sql_due_names },
+	{ PG_STMT_DUE_SIDS, pg_sql_due_sids },
+	{ PG_STMT_DUE_TENANTS, pg_sql_due_tenants },
+	{ PG_STMT_COUNT_ROWS, pg_sql_count },
+	{ PG_STMT_READ_OUTCOMES, pg_sql_read_outcomes },
+	{ PG_STMT_READ_LIST, pg_sql_read_list },
+};
+
+void pg_statement_sql(enum pg_statement s, const struct pg_schema *schema, struct buf *b)
+{
+	if (s == PG_STMT_IMMEDIATE && schema->deferred_constraints)
+		buf_puts(b, "SET CONSTRAINTS ALL IMMEDIATE");
+	for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
+		if (fixed[i].statement == s)
+			buf_puts(b, fixed[i].sql);
+	for (size_t i = 0; i < sizeof written / sizeof *written; i++)
+		if (written[i].statement == s)
+			written[i].write(schema, b);
+}

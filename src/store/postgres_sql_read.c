@@ -1,0 +1,130 @@
+/* SQL of reading calls for a tenant. Threads: any; no state.
+ *
+ * The tenant of a call is the userId of its call_logs row, else the one in call_facts. The columns come in the order of enum pg_view,
+ * always the same, with l = call_logs and f = call_facts. */
+#include "store/postgres_view.h"
+
+static void put_view_columns(const struct pg_schema *s, struct buf *b)
+{
+	static const struct {
+		const char *column;
+		void (*put)(struct buf *, const struct pg_column *, const char *);
+	} of_log[] = {
+		{ "id", pg_sql_text }, { "livekitRoomName", pg_sql_text }, { "livekitRoomSid", pg_sql_text }, { "direction", pg_sql_text },
+		{ "phoneNumber", pg_sql_text }, { "sipCallId", pg_sql_text }, { "status", pg_sql_text }, { "outcome", pg_sql_text },
+		{ "recordingUrl", pg_sql_text }, { "metadata", pg_sql_json }, { "agentConfigId", pg_sql_json }, { "cost", pg_sql_json },
+		{ "duration", pg_sql_int8 }, { "startedAt", pg_sql_time }, { "endedAt", pg_sql_time }, { "createdAt", pg_sql_time },
+		{ "updatedAt", pg_sql_time },
+	};
+
+	for (size_t i = 0; i < sizeof of_log / sizeof *of_log; i++) {
+		of_log[i].put(b, pg_column(s, PG_CALL_LOGS, of_log[i].column), "l");
+		buf_puts(b, ", ");
+	}
+	buf_puts(b, "coalesce(l.\"userId\"::text, f.\"userId\"), f.\"roomSid\", f.\"roomName\", f.outcome, f.verdict::text, f.revision,"
+		" f.\"startedAtMs\", f.\"endedAtMs\", f.\"createdAt\", f.\"updatedAt\"");
+}
+
+/* $1 tenants, $2 ids, $3 room SIDs (the same texts). A call without a row is found by its SID alone. */
+void pg_sql_read_outcomes(const struct pg_schema *s, struct buf *b)
+{
+	const struct pg_column *id = pg_column(s, PG_CALL_LOGS, "id");
+
+	buf_puts(b, "SELECT ");
+	put_view_columns(s, b);
+	buf_puts(b, ", q.n, k.rank::int8 FROM unnest($1::text[], $2::text[]) WITH ORDINALITY q (tenant, id, n) CROSS JOIN LATERAL ("
+		"SELECT 1 AS rank, l.id AS log_id, NULL::text AS sid FROM call_logs l WHERE l.id = ");
+	pg_sql_to_compare(b, id, "q.id");
+	buf_puts(b, " UNION ALL SELECT 2, ");
+	pg_sql_to_compare(b, id, "f.\"callLogId\"");
+	buf_puts(b, ", f.\"roomSid\" FROM call_facts f WHERE f.\"roomSid\" = q.id"
+		" UNION ALL SELECT 3, l.id, NULL FROM call_logs l WHERE l.\"livekitRoomSid\" = q.id) k"
+		" LEFT JOIN call_logs l ON l.id = k.log_id"
+		" LEFT JOIN call_facts f ON f.\"roomSid\" = coalesce(k.sid, l.\"livekitRoomSid\") AND (k.sid IS NOT NULL OR f.\"callLogId\" = l.id::text)"
+		" WHERE coalesce(l.\"userId\"::text, f.\"userId\") = q.tenant AND (l.id IS NOT NULL OR f.\"callLogId\" IS NULL)");
+}
+
+/* ---- the list ---- */
+
+#define JUDGED_OUTCOME "CASE WHEN f.\"roomSid\" IS NULL THEN "
+
+static void put_filters(const struct pg_schema *s, struct buf *b)
+{
+	static const struct {
+		const char *column, *param;
+	} equal[] = { { "direction", "$5" }, { "status", "$6" }, { "phoneNumber", "$7" }, { "livekitRoomName", "$8" } };
+
+	buf_puts(b, " FROM call_logs l LEFT JOIN call_facts f ON f.\"roomSid\" = l.\"livekitRoomSid\" AND f.\"callLogId\" = l.id::text"
+		" WHERE l.\"userId\" = ");
+	pg_sql_to_compare(b, pg_column(s, PG_CALL_LOGS, "userId"), "$1::text");
+	buf_puts(b, " AND ($4::text IS NULL OR " JUDGED_OUTCOME);
+	pg_sql_text(b, pg_column(s, PG_CALL_LOGS, "outcome"), "l");
+	buf_puts(b, " ELSE f.outcome END = $4)");
+	for (size_t i = 0; i < sizeof equal / sizeof *equal; i++) {
+		buf_putf(b, " AND (%s::text IS NULL OR ", equal[i].param);
+		pg_sql_text(b, pg_column(s, PG_CALL_LOGS, equal[i].column), "l");
+		buf_putf(b, " = %s)", equal[i].param);
+	}
+}
+
+/* A moment given in ms as `param`, moved by `plus` ms, in the type of startedAt. */
+static void put_moment(struct buf *b, const struct pg_column *c, const char *param, int plus)
+{
+	char expr[80];
+	snprintf(expr, sizeof expr, "to_timestamp((%s::int8 + %d) / 1000.0)", param, plus);
+	pg_sql_from_time(b, c, expr);
+}
+
+/* Rows with a startedAt: by the index on (userId, startedAt, id), from the cursor down. */
+static void put_started_range(const struct pg_schema *s, struct buf *b)
+{
+	const struct pg_column *started = pg_column(s, PG_CALL_LOGS, "startedAt"), *id = pg_column(s, PG_CALL_LOGS, "id");
+
+	buf_puts(b, " AND l.\"startedAt\" >= coalesce(");
+	put_moment(b, started, "$2", 0);
+	buf_puts(b, ", '-infinity') AND l.\"startedAt\" < coalesce(");
+	put_moment(b, started, "$3", 0);
+	buf_puts(b, ", 'infinity') AND l.\"startedAt\" < coalesce(");
+	put_moment(b, started, "$9", 1);
+	buf_puts(b, ", 'infinity') AND ($9::int8 IS NULL OR l.\"startedAt\" < ");
+	put_moment(b, started, "$9", 0);
+	buf_puts(b, " OR l.id < ");
+	pg_sql_to_compare(b, id, "$10::text");
+	buf_puts(b, ")");
+}
+
+/* $1 tenant, $2 from, $3 to, $4 outcome, $5 direction, $6 status, $7 number, $8 room name, $9 and $10 the cursor, $11 limit.
+ * The cursor knows milliseconds and the host's column perhaps microseconds: `edge` is the millisecond in which the page ends, and the
+ * page takes all of it before it is cut by (millisecond, id). Rows that never started come by createdAt. */
+void pg_sql_read_list(const struct pg_schema *s, struct buf *b)
+{
+	const struct pg_column *started = pg_column(s, PG_CALL_LOGS, "startedAt"), *created = pg_column(s, PG_CALL_LOGS, "createdAt"),
+		*id = pg_column(s, PG_CALL_LOGS, "id");
+
+	buf_puts(b, "WITH edge AS (SELECT date_trunc('milliseconds', min(x.at)) AS at FROM (SELECT l.\"startedAt\" AS at");
+	put_filters(s, b);
+	put_started_range(s, b);
+	buf_puts(b, " ORDER BY l.\"startedAt\" DESC LIMIT $11::int8) x)"
+		" (SELECT ");
+	put_view_columns(s, b);
+	buf_puts(b, ", date_trunc('milliseconds', ");
+	pg_sql_time(b, started, "l");
+	buf_puts(b, ") AS sort_at, l.id AS sort_id");
+	put_filters(s, b);
+	put_started_range(s, b);
+	buf_puts(b, " AND l.\"startedAt\" >= (SELECT at FROM edge) ORDER BY sort_at DESC, sort_id DESC LIMIT $11::int8)"
+		" UNION ALL (SELECT ");
+	put_view_columns(s, b);
+	buf_puts(b, ", date_trunc('milliseconds', coalesce(");
+	pg_sql_time(b, created, "l");
+	buf_puts(b, ", to_timestamp(0))) AS sort_at, l.id AS sort_id");
+	put_filters(s, b);
+	buf_puts(b, " AND l.\"startedAt\" IS NULL AND $2::int8 IS NULL AND $3::int8 IS NULL AND ($9::int8 IS NULL"
+		" OR date_trunc('milliseconds', coalesce(");
+	pg_sql_time(b, created, "l");
+	buf_puts(b, ", to_timestamp(0))) < to_timestamp($9 / 1000.0) OR (date_trunc('milliseconds', coalesce(");
+	pg_sql_time(b, created, "l");
+	buf_puts(b, ", to_timestamp(0))) = to_timestamp($9 / 1000.0) AND l.id < ");
+	pg_sql_to_compare(b, id, "$10::text");
+	buf_puts(b, ")) ORDER BY sort_at DESC, sort_id DESC LIMIT $11::int8) ORDER BY sort_at DESC, sort_id DESC LIMIT $11::int8");
+}

@@ -1,0 +1,340 @@
+/* SQL of writing: rows of call_logs and of the journal, from arrays (unnest), each value cast to what the column is.
+ *
+ * A foreign key never refuses an event: where its row is missing the value is NULL. In a host's call_logs row only what is ours is
+ * written (docs/ARCHITECTURE.md, "Whose row is it?"); v.ours says that the row is ours, v.clear that an outcome of ours may be taken back.
+ * Threads: any; no state. */
+#include "store/postgres.h"
+
+#define NOW(param) "to_timestamp(" param "::int8 / 1000.0)"
+
+typedef void (*put_value_fn)(struct buf *, const struct pg_column *, const char *);
+
+/* ---- call_logs ---- */
+
+enum fill {
+	FILL_EMPTY, /* in a host's row only where it is NULL */
+	FILL_OURS,  /* ours in any row; NULL only takes back what we wrote */
+	FILL_KEEP,  /* ours in any row; never taken back */
+};
+
+static const struct {
+	const char *column, *expr;
+	put_value_fn put;
+	enum fill fill;
+} log_values[] = {
+	{ "livekitRoomSid", "v.sid", pg_sql_from_key, FILL_EMPTY },
+	{ "direction", "v.direction", pg_sql_from_text, FILL_EMPTY },
+	{ "phoneNumber", "v.phone", pg_sql_from_text, FILL_EMPTY },
+	{ "sipCallId", "v.sip", pg_sql_from_text, FILL_EMPTY },
+	{ "startedAt", "v.started", pg_sql_from_time, FILL_EMPTY },
+	{ "endedAt", "v.ended", pg_sql_from_time, FILL_OURS },
+	{ "duration", "v.duration", pg_sql_from_int8, FILL_OURS },
+	{ "status", "v.status", pg_sql_from_text, FILL_OURS },
+	{ "outcome", "v.outcome", pg_sql_from_text, FILL_OURS },
+	{ "recordingUrl", "v.recording", pg_sql_from_text, FILL_KEEP },
+};
+#define LOG_VALUE_COUNT (sizeof log_values / sizeof *log_values)
+
+static void put_metadata(struct buf *b, const struct pg_column *c)
+{
+	/* A text that somebody else wrote may be no JSON at all: only one that begins like ours is touched. */
+	if (c->class == PG_TEXT)
+		buf_putf(b, ", metadata = CASE WHEN v.metadata IS NULL THEN l.metadata WHEN coalesce(l.metadata, '') = '' THEN v.metadata::%s"
+			" WHEN l.metadata LIKE '{\"outcomed\":{%%}' THEN (l.metadata::jsonb || v.metadata::jsonb)::text::%s ELSE l.metadata END",
+			c->type, c->type);
+	if (c->class == PG_JSON || c->class == PG_JSONB)
+		buf_putf(b, ", metadata = CASE WHEN v.metadata IS NULL THEN l.metadata WHEN l.metadata IS NULL THEN v.metadata::%s"
+			" WHEN %s_typeof(l.metadata) = 'object' THEN (l.metadata::jsonb || v.metadata::jsonb)::%s ELSE l.metadata END", c->type,
+			c->class == PG_JSONB ? "jsonb" : "json", c->type);
+}
+
+static void put_log_assignment(struct buf *b, const struct pg_column *c, size_t i)
+{
+	buf_putf(b, "\"%s\" = ", c->name);
+	switch (log_values[i].fill) {
+	case FILL_EMPTY:
+		buf_putf(b, "CASE WHEN v.ours OR l.\"%s\" IS NULL THEN coalesce(", c->name);
+		log_values[i].put(b, c, log_values[i].expr);
+		buf_putf(b, ", l.\"%s\") ELSE l.\"%s\" END", c->name, c->name);
+		return;
+	case FILL_OURS:
+		buf_puts(b, "coalesce(");
+		log_values[i].put(b, c, log_values[i].expr);
+		if (c->not_null)
+			buf_putf(b, ", l.\"%s\")", c->name);
+		else
+			buf_putf(b, ", CASE WHEN NOT (v.clear AND %s IS NULL) THEN l.\"%s\" END)", log_values[i].expr, c->name);
+		return;
+	case FILL_KEEP:
+		buf_puts(b, "coalesce(");
+		log_values[i].put(b, c, log_values[i].expr);
+		buf_putf(b, ", l.\"%s\")", c->name);
+		return;
+	}
+}
+
+/* $1.. in the order of the v columns. Gives (sid, id) of the rows written; a row that another call has claimed meanwhile is not. */
+void pg_sql_logs_update(const struct pg_schema *s, struct buf *b)
+{
+	const struct pg_column *user = pg_column(s, PG_CALL_LOGS, "userId"), *name = pg_column(s, PG_CALL_LOGS, "livekitRoomName"),
+		*updated = pg_column(s, PG_CALL_LOGS, "updatedAt"), *metadata = pg_column(s, PG_CALL_LOGS, "metadata");
+	bool first = true;
+
+	buf_puts(b, "WITH up AS (UPDATE call_logs l SET ");
+	for (size_t i = 0; i < LOG_VALUE_COUNT; i++) {
+		const struct pg_column *c = pg_column(s, PG_CALL_LOGS, log_values[i].column);
+		if (!pg_column_writable(c))
+			continue;
+		if (!first)
+			buf_puts(b, ", ");
+		first = false;
+		put_log_assignment(b, c, i);
+	}
+	if (pg_column_writable(user)) {
+		buf_puts(b, ", \"userId\" = CASE WHEN v.ours THEN coalesce(");
+		pg_sql_from_key(b, user, "v.user_id");
+		buf_puts(b, ", l.\"userId\") ELSE l.\"userId\" END");
+	}
+	if (pg_column_writable(name)) {
+		buf_puts(b, ", \"livekitRoomName\" = CASE WHEN v.ours THEN coalesce(l.\"livekitRoomName\", ");
+		pg_sql_from_text(b, name, "v.name");
+		buf_puts(b, ") ELSE l.\"livekitRoomName\" END");
+	}
+	if (pg_column_writable(updated)) {
+		buf_puts(b, ", \"updatedAt\" = ");
+		pg_sql_from_time(b, updated, NOW("$18"));
+	}
+	if (pg_column_writable(metadata))
+		put_metadata(b, metadata);
+	buf_puts(b, " FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[],"
+		" $9::timestamptz[], $10::int8[], $11::text[], $12::text[], $13::text[], $14::text[], $15::bool[], $16::bool[], $17::bool[])"
+		" v (id, sid, name, user_id, direction, phone, sip, started, ended, duration, status, outcome, recording, metadata, ours, clear, claim)"
+		" WHERE l.id = ");
+	pg_sql_to_compare(b, pg_column(s, PG_CALL_LOGS, "id"), "v.id");
+	buf_puts(b, " AND (l.\"livekitRoomSid\" IS NULL OR l.\"livekitRoomSid\" = v.sid) RETURNING l.id::text AS id, v.sid, v.claim, v.ours),"
+		" linked AS (UPDATE call_facts f SET \"callLogId\" = up.id, \"callLogIsOurs\" = up.ours::int FROM up WHERE up.claim AND f.\"roomSid\" = up.sid)"
+		" SELECT sid, id FROM up");
+}
+
+static void put_insert_value(struct buf *b, const struct pg_column *c, put_value_fn put, const char *expr)
+{
+	if (c->not_null && c->default_sql) {
+		buf_puts(b, "coalesce(");
+		put(b, c, expr);
+		buf_putf(b, ", %s)", c->default_sql);
+	} else {
+		put(b, c, expr);
+	}
+	buf_putf(b, " AS \"%s\"", c->name);
+}
+
+/* The same order of parameters as the update's, without ours, clear and claim; $15 now. */
+void pg_sql_logs_insert(const struct pg_schema *s, struct buf *b)
+{
+	static const struct {
+		const char *column, *expr;
+		put_value_fn put;
+	} more[] = {
+		{ "userId", "v.user_id", pg_sql_from_key },
+		{ "livekitRoomName", "v.name", pg_sql_from_text },
+		{ "metadata", "v.metadata", pg_sql_from_text },
+		{ "createdAt", NOW("$15"), pg_sql_from_time },
+		{ "updatedAt", NOW("$15"), pg_sql_from_time },
+	};
+	_cleanup_buf_ struct buf columns = BUF_INIT, where = BUF_INIT;
+	const struct pg_column *id = pg_column(s, PG_CALL_LOGS, "id");
+
+	if (!s->can_insert || !pg_column_writable(pg_column(s, PG_CALL_LOGS, "userId")))
+		return;
+	buf_puts(&where, "\"userId\" IS NOT NULL AND \"livekitRoomSid\" IS NOT NULL");
+	buf_puts(b, "WITH v AS (SELECT ");
+	if (id->class == PG_UUID || id->class == PG_TEXT) {
+		pg_sql_from_key(b, id, "v.id");
+		buf_puts(b, " AS id, ");
+		buf_puts(&columns, "id, ");
+	}
+	for (size_t i = 0; i < LOG_VALUE_COUNT + sizeof more / sizeof *more; i++) {
+		bool is_more = i >= LOG_VALUE_COUNT;
+		const struct pg_column *c = pg_column(s, PG_CALL_LOGS, is_more ? more[i - LOG_VALUE_COUNT].column : log_values[i].column);
+		if (!pg_column_writable(c))
+			continue;
+		if (is_more)
+			put_insert_value(b, c, more[i - LOG_VALUE_COUNT].put, more[i - LOG_VALUE_COUNT].expr);
+		else
+			put_insert_value(b, c, log_values[i].put, log_values[i].expr);
+		buf_puts(b, ", ");
+		buf_putf(&columns, "\"%s\", ", c->name);
+		if (c->not_null)
+			buf_putf(&where, " AND \"%s\" IS NOT NULL", c->name);
+	}
+	if (buf_failed(&columns) || buf_failed(&where)) {
+		b->failed = true;
+		return;
+	}
+	b->n -= 2;
+	columns.n -= 2;
+	buf_puts(b, " FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[],"
+		" $9::timestamptz[], $10::int8[], $11::text[], $12::text[], $13::text[], $14::text[])"
+		" v (id, sid, name, user_id, direction, phone, sip, started, ended, duration, status, outcome, recording, metadata)),"
+		" ins AS (INSERT INTO call_logs (");
+	buf_put(b, buf_slice(&columns));
+	buf_puts(b, ") SELECT ");
+	buf_put(b, buf_slice(&columns));
+	buf_puts(b, " FROM v WHERE ");
+	buf_put(b, buf_slice(&where));
+	buf_puts(b, " ON CONFLICT DO NOTHING RETURNING id::text AS id, \"livekitRoomSid\"::text AS sid)"
+		" UPDATE call_facts f SET \"callLogId\" = ins.id, \"callLogIsOurs\" = 1 FROM ins WHERE f.\"roomSid\" = ins.sid"
+		" RETURNING f.\"roomSid\", ins.id");
+}
+
+static void put_ids(struct buf *b, const struct pg_schema *s)
+{
+	buf_puts(b, "l.id = ANY (ARRAY(SELECT ");
+	pg_sql_to_compare(b, pg_column(s, PG_CALL_LOGS, "id"), "x.id");
+	buf_puts(b, " FROM unnest($1::text[]) x (id)))");
+}
+
+/* Rows of ours ($1) that leave their calls ($2): first the ties are cut, so that the unique SID is free and no journal row is in the way. */
+void pg_sql_logs_detach(const struct pg_schema *s, struct buf *b)
+{
+	if (pg_column(s, PG_CALL_LOGS, "livekitRoomSid")->not_null) {
+		buf_puts(b, "WITH x AS (SELECT $1::text[])");
+	} else {
+		buf_puts(b, "WITH x AS (UPDATE call_logs l SET \"livekitRoomSid\" = NULL WHERE ");
+		put_ids(b, s);
+		buf_puts(b, ")");
+	}
+	buf_puts(b, " UPDATE call_facts SET \"callLogId\" = NULL, \"callLogIsOurs\" = 0 WHERE \"roomSid\" = ANY ($2::text[])");
+}
+
+void pg_sql_logs_remove(const struct pg_schema *s, struct buf *b)
+{
+	buf_puts(b, "DELETE FROM call_logs l WHERE ");
+	put_ids(b, s);
+}
+
+/* ---- the journal ---- */
+
+static const struct {
+	const char *column, *expr;
+	put_value_fn put;
+} journal_values[] = {
+	{ "eventId", "v.event_id", NULL },
+	{ "event", "v.event", pg_sql_from_text },
+	{ "roomName", "v.room_name", pg_sql_from_text },
+	{ "roomSid", "v.room_sid", pg_sql_from_text },
+	{ "participantIdentity", "v.identity", pg_sql_from_text },
+	{ "participantSid", "v.participant_sid", pg_sql_from_text },
+	{ "timestamp", "v.timestamp_s", pg_sql_from_int8 },
+	{ "rawPayload", "v.payload", pg_sql_from_text },
+	{ "rawBody", "v.raw_body", NULL },
+	{ "processed", "v.processed", pg_sql_from_int8 },
+	{ "errorMessage", "v.error", pg_sql_from_text },
+	{ "createdAt", "v.created", pg_sql_from_time },
+	{ "processedAt", "v.processed_at", pg_sql_from_time },
+	{ "source", "v.source", pg_sql_from_text },
+	{ "bodyHash", "v.body_hash", pg_sql_from_text },
+	{ "keyId", "v.key_id", pg_sql_from_text },
+	{ "userId", "coalesce(v.user_id, f.\"userId\")", pg_sql_from_key },
+	{ "callLogId", "coalesce(v.call_log_id, f.\"callLogId\")", pg_sql_from_key },
+};
+
+static void put_journal_value(struct buf *b, const struct pg_column *c, size_t i)
+{
+	const char *expr = journal_values[i].expr;
+
+	if (c->not_null && c->default_sql)
+		buf_puts(b, "coalesce(");
+	if (journal_values[i].put)
+		journal_values[i].put(b, c, expr);
+	else
+		buf_puts(b, expr);
+	if (c->not_null && c->default_sql)
+		buf_putf(b, ", %s)", c->default_sql);
+}
+
+void pg_sql_journal_insert(const struct pg_schema *s, struct buf *b)
+{
+	_cleanup_buf_ struct buf columns = BUF_INIT, values = BUF_INIT;
+	const struct pg_column *id = pg_column(s, PG_JOURNAL, "id");
+
+	if (id->not_null && !id->has_default && (id->class == PG_UUID || id->class == PG_TEXT)) {
+		buf_puts(&columns, "id, ");
+		buf_putf(&values, "gen_random_uuid()::%s, ", id->type);
+	}
+	for (size_t i = 0; i < sizeof journal_values / sizeof *journal_values; i++) {
+		const struct pg_column *c = pg_column(s, PG_JOURNAL, journal_values[i].column);
+		if (!pg_column_writable(c) || (strcmp(c->name, "rawBody") == 0 && c->class != PG_BYTEA))
+			continue;
+		buf_putf(&columns, "\"%s\", ", c->name);
+		put_journal_value(&values, c, i);
+		buf_puts(&values, ", ");
+	}
+	if (buf_failed(&columns) || buf_failed(&values)) {
+		b->failed = true;
+		return;
+	}
+	columns.n -= 2;
+	values.n -= 2;
+	buf_puts(b, "INSERT INTO livekit_call_events (");
+	buf_put(b, buf_slice(&columns));
+	buf_puts(b, ") SELECT ");
+	buf_put(b, buf_slice(&values));
+	buf_puts(b, " FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::int8[], $8::text[], $9::bytea[],"
+		" $10::int8[], $11::text[], $12::timestamptz[], $13::timestamptz[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[])"
+		" v (event_id, event, room_name, room_sid, identity, participant_sid, timestamp_s, payload, raw_body, processed, error, created,"
+		" processed_at, source, body_hash, key_id, user_id, call_log_id) LEFT JOIN call_facts f ON f.\"roomSid\" = v.room_sid"
+		" ON CONFLICT (\"eventId\") DO NOTHING");
+}
+
+static void put_owner(struct buf *b, const struct pg_schema *s, bool user)
+{
+	const struct pg_column *c = pg_column(s, PG_JOURNAL, user ? "userId" : "callLogId");
+	buf_putf(b, "\"%s\" = ", c->name);
+	pg_sql_from_key(b, c, user ? "f.\"userId\"" : "f.\"callLogId\"");
+}
+
+/* The tenant and the row of calls ($1) into their events. */
+void pg_sql_journal_rebind(const struct pg_schema *s, struct buf *b)
+{
+	buf_puts(b, "UPDATE livekit_call_events e SET ");
+	put_owner(b, s, true);
+	buf_puts(b, ", ");
+	put_owner(b, s, false);
+	buf_puts(b, " FROM call_facts f WHERE f.\"roomSid\" = ANY ($1::text[]) AND e.\"roomSid\" = f.\"roomSid\" AND e.source IS NOT NULL"
+		" AND (e.\"userId\"::text IS DISTINCT FROM f.\"userId\" OR e.\"callLogId\"::text IS DISTINCT FROM f.\"callLogId\")");
+}
+
+void pg_sql_journal_repoint(const struct pg_schema *s, struct buf *b)
+{
+	buf_puts(b, "UPDATE livekit_call_events e SET ");
+	put_owner(b, s, false);
+	buf_puts(b, " FROM call_facts f WHERE f.\"roomSid\" = ANY ($1::text[]) AND e.\"roomSid\" = f.\"roomSid\" AND e.source IS NOT NULL");
+}
+
+/* $1 event ids, $2 room SIDs, $3 processed, $4 reasons, $5 now. */
+void pg_sql_journal_bind(const struct pg_schema *s, struct buf *b)
+{
+	static const struct {
+		const char *column, *expr;
+		put_value_fn put;
+	} values[] = {
+		{ "processed", "v.processed", pg_sql_from_int8 },
+		{ "errorMessage", "v.error", pg_sql_from_text },
+		{ "processedAt", "(CASE WHEN v.processed <> 0 THEN " NOW("$5") " END)", pg_sql_from_time },
+		{ "userId", "f.\"userId\"", pg_sql_from_key },
+		{ "callLogId", "f.\"callLogId\"", pg_sql_from_key },
+	};
+
+	buf_puts(b, "UPDATE livekit_call_events e SET \"roomSid\" = ");
+	pg_sql_from_text(b, pg_column(s, PG_JOURNAL, "roomSid"), "coalesce(v.sid, e.\"roomSid\")");
+	for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+		const struct pg_column *c = pg_column(s, PG_JOURNAL, values[i].column);
+		if (!pg_column_writable(c))
+			continue;
+		buf_putf(b, ", \"%s\" = ", c->name);
+		values[i].put(b, c, values[i].expr);
+	}
+	buf_puts(b, " FROM unnest($1::text[], $2::text[], $3::int8[], $4::text[]) v (id, sid, processed, error)"
+		" LEFT JOIN call_facts f ON f.\"roomSid\" = v.sid WHERE e.\"eventId\" = v.id");
+}
