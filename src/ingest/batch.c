@@ -96,12 +96,12 @@ static int plan_rooms(struct batch *b, const struct slice *sids, size_t sid_coun
 		struct entry *e = &b->entries[i];
 		const struct event *ev = &e->item->decoded->event;
 		e->name_at = SIZE_MAX;
-		if (e->twin || e->item->decoded->cause != DECODE_OK)
+		if (e->twin)
 			continue;
-		if (ev->room.sid.n) {
+		if (ev->room.sid.n) { /* also of an event that could not be read: its row belongs to the call's tenant */
 			rooms[room_count++] = (struct room_touch){ ev->room.sid, some(ev->room.name),
 				earliest(ev->created_at_s, ev->room.creation_time_ms / 1000) };
-		} else if (ev->room.name.n) {
+		} else if (ev->room.name.n && e->item->decoded->cause == DECODE_OK) {
 			e->name_at = name_count;
 			names[name_count] = ev->room.name;
 			name_at_s[name_count++] = ev->created_at_s ? ev->created_at_s : e->item->received_ms / 1000;

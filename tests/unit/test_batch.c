@@ -143,6 +143,18 @@ static void what_cannot_be_read_is_quarantined_with_its_cause(void **state)
 	assert_null(fake_call_of("RM_1"));
 }
 
+static void what_cannot_be_read_belongs_to_its_calls_tenant(void **state)
+{
+	(void)state;
+	PROCESS(started("EV_1", "RM_1"));
+	fake_call_of("RM_1")->row.user_id = SLICE("user-1");
+	int64_t writes = fake_call_of("RM_1")->facts_writes;
+	PROCESS(sent_body("{\"id\":\"EV_2\",\"event\":\"room_finished\",\"room\":{\"sid\":\"RM_1\"},\"createdAt\":\"soon\"}"));
+	assert_false(fake_row("EV_2")->processed);
+	assert_true(slice_eq_cstr(fake_row("EV_2")->user_id, "user-1"));
+	assert_int_equal(fake_call_of("RM_1")->facts_writes, writes);
+}
+
 static void a_body_that_is_no_json_is_kept_as_bytes(void **state)
 {
 	(void)state;
@@ -213,6 +225,7 @@ int main(void)
 		CASE(a_duplicate_of_a_call_that_is_not_known_makes_none),
 		CASE(types_that_say_nothing_are_ignored),
 		CASE(what_cannot_be_read_is_quarantined_with_its_cause),
+		CASE(what_cannot_be_read_belongs_to_its_calls_tenant),
 		CASE(a_body_that_is_no_json_is_kept_as_bytes),
 		CASE(an_event_that_names_no_room_is_kept_aside),
 		CASE(an_event_with_a_name_that_no_call_has_waits),
