@@ -310,13 +310,21 @@ def test_check_names_what_falls_short(run, start_daemon, new_database):
     database = new_database("sqlite")
     daemon = start_daemon(database=database, env=CHECK_ENV)
     database.query("DROP INDEX idx_lce_room")
-    env = CHECK_ENV | {"DATABASE_URL": database.url, "OUTCOMED_LISTEN": f"127.0.0.1:{daemon.port}", "LIVEKIT_API_SECRET": "short",
+    env = CHECK_ENV | {"DATABASE_URL": database.url, "OUTCOMED_LISTEN": f"127.0.0.1:{daemon.port}", "LIVEKIT_API_SECRET": "another",
                        "OUTCOMED_SERVICE_TOKEN": "another-service-token-than-the-daemon"}
     done = run("check", env=env)
     assert done.returncode == 1
     found = states(done)
-    assert found["signing keys"] == found["indexes"] == found["test event"] == {"FAIL"}
+    assert found["indexes"] == found["test event"] == {"FAIL"}
     assert "idx_lce_room" in done.stdout and "other keys" in done.stdout
+
+
+@pytest.mark.parametrize("listen, state", [("127.0.0.1:1", "ok"), ("0.0.0.0:1", "FAIL")])
+def test_check_minds_a_weak_secret_where_others_can_reach_it(run, listen, state):
+    for env in ({"LIVEKIT_API_KEY": "devkey", "LIVEKIT_API_SECRET": "secret"}, {"LIVEKIT_API_SECRET": "short"}):
+        done = run("check", env=CHECK_ENV | env | {"OUTCOMED_LISTEN": listen})
+        assert states(done)["signing keys"] == {state}
+        assert "demo pair" in done.stdout or "fewer than the 32" in done.stdout
 
 
 def test_check_sees_that_something_else_answers(run, tmp_path, receiver):
