@@ -45,7 +45,7 @@ static void keeps_every_column_of_an_event(void **state)
 	assert_sql(f, "participant_joined|r\xc3\xb6om|RM_one|sip_+15105550100|PA_one|1790000000|0|why aside|livekit|APIkey",
 		"SELECT event || '|' || \"roomName\" || '|' || \"roomSid\" || '|' || \"participantIdentity\" || '|' || \"participantSid\" || '|' || "
 		"timestamp || '|' || processed || '|' || \"errorMessage\" || '|' || source || '|' || \"keyId\" FROM " EVENTS " WHERE \"eventId\" = 'EV_1'");
-	assert_sql(f, "{\"event\": \"participant_joined\", \"n\": 1}", "SELECT \"rawPayload\" FROM " EVENTS " WHERE \"eventId\" = 'EV_1'");
+	assert_sql(f, "{\"n\": 1}", "SELECT \"rawPayload\" FROM " EVENTS " WHERE \"eventId\" = 'EV_1'");
 	assert_sql(f, "abababababababababababababababababababababababababababababababab", "SELECT \"bodyHash\" FROM " EVENTS " WHERE \"eventId\" = 'EV_1'");
 	assert_sql(f, "1", "SELECT count(*) FROM " EVENTS " WHERE \"rawPayload\" IS NULL AND length(\"rawBody\") = 11 AND \"keyId\" IS NULL "
 		"AND timestamp IS NULL AND \"roomSid\" IS NULL AND \"roomName\" IS NULL AND \"eventId\" = 'EV_2'");
@@ -242,7 +242,7 @@ static void waiting_events_come_with_their_call_and_are_bound(void **state)
 	assert_slice(b->loaded.unbound[0].event_id, "EV_early");
 	assert_slice(b->loaded.unbound[1].event_id, "EV_late");
 	assert_slice(b->loaded.unbound[0].room_name, "room");
-	assert_slice(b->loaded.unbound[0].payload, "{\"event\": \"participant_joined\", \"n\": 1}");
+	assert_slice(b->loaded.unbound[0].payload, "{\"n\": 1}");
 	assert_slice(b->loaded.unbound[0].source, "livekit");
 	assert_slice(b->loaded.unbound[0].key_id, "APIkey");
 	assert_true(b->loaded.unbound[0].timestamp_s == t / 1000 + 10 && b->loaded.unbound[0].created_at_ms == f->now_ms);
@@ -410,8 +410,11 @@ static void an_altered_migration_is_refused(void **state)
 	struct slice message = SLICE_NONE;
 	fixture_migrate(f);
 	fixture_exec(f, "UPDATE outcomed_migrations SET sha256 = 'other' WHERE version = 1");
-	assert_int_equal(store_open(&f->options, f->arena, &f->store, &message), OC_SCHEMA);
+	struct migrate_status s;
 	assert_int_equal(migrate_upgrade(&f->options, 0, NULL, NULL, f->arena, &message), OC_SCHEMA);
+	assert_int_equal(migrate_downgrade(&f->options, NULL, NULL, f->arena, &message), OC_SCHEMA);
+	assert_int_equal(migrate_status(&f->options, f->arena, &s, &message), 0);
+	assert_true(s.altered && !s.newer);
 }
 
 #define CASE(name) { #name, name }

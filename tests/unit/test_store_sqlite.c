@@ -134,6 +134,16 @@ static void a_hosts_integer_ids_are_made_by_sqlite(void **state)
 	assert_sql(f, "2", "SELECT count(*) FROM livekit_call_events WHERE \"callLogId\" = '42'");
 }
 
+static void a_deleted_row_is_made_again(void **state)
+{
+	struct fixture *f = *state;
+	fixture_start(f, NULL);
+	put_call(f, "EV_a", "RM_one", "room", "alice", f->now_ms - HOUR, 0);
+	fixture_exec(f, "DELETE FROM call_logs");
+	put_call(f, "EV_b", "RM_one", "room", "alice", f->now_ms - HOUR, 0);
+	assert_sql(f, "1", "SELECT count(*) FROM call_logs");
+}
+
 static void a_hosts_table_without_rowid_is_looked_at_too(void **state)
 {
 	struct fixture *f = *state;
@@ -225,6 +235,7 @@ int main(void)
 		CASE(a_hosts_times_in_other_forms_are_understood),
 		CASE(every_millisecond_comes_back_as_it_was),
 		CASE(a_hosts_integer_ids_are_made_by_sqlite),
+		CASE(a_deleted_row_is_made_again),
 		CASE(a_hosts_table_without_rowid_is_looked_at_too),
 		CASE(late_rows_are_looked_for_every_five_seconds_only),
 		CASE(a_table_that_never_had_a_creation_time_is_matched_without),
