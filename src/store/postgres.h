@@ -262,7 +262,4 @@ int pg_migrate_status(const struct store_options *o, struct arena *a, struct mig
 int pg_migrate_upgrade(const struct store_options *o, int to_version, migrate_say_fn say, void *context, struct arena *a, struct slice *ret_message);
 int pg_migrate_downgrade(const struct store_options *o, migrate_say_fn say, void *context, struct arena *a, struct slice *ret_message);
 
-#define PG_NAME_TOLERANCE_MS 2000
-#define PG_ROW_WINDOW_MS (24 * 3600 * 1000)
-#define PG_LATE_ROW_MS 60000
-#define PG_UNBOUND_LIMIT 200
+#define PG_CANDIDATES 8 /* host's rows of a call's name that a load looks at */

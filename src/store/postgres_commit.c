@@ -12,6 +12,7 @@ struct log_work {
 	struct call_row *call;
 	const struct call_row *before;
 	bool insert, update, claim, remove, rebind;
+	bool new_tenant; /* another one, or another dispute */
 	bool ours;  /* the row written is ours */
 	bool clear; /* an outcome of ours was in it and may be taken back */
 };
@@ -36,7 +37,8 @@ static struct log_work plan_call(struct pg_store *s, struct call_row *c)
 	w.claim = has && (!had || !slice_eq(w.before->call_log_id, c->call_log_id));
 	w.update = has && !(w.remove && w.ours) && (w.claim || c->verdict_changed || (w.ours && new_user));
 	w.insert = !has && s->pg.schema->can_insert && !slice_is_empty(c->user_id) && c->new_verdict;
-	w.rebind = c->exists && (new_user || w.insert || w.claim || w.remove);
+	w.new_tenant = new_user || !slice_eq(w.before->tenant_error, c->tenant_error);
+	w.rebind = c->exists && (w.new_tenant || w.insert || w.claim || w.remove);
 	return w;
 }
 
@@ -470,7 +472,7 @@ static void put_binds(struct pg_params *p, const struct store_changes *c)
 	pg_param_int8(p, c->now_ms);
 }
 
-static void put_rebinds(struct pg_params *p, const struct work *w)
+static void put_rebinds(struct pg_params *p, const struct work *w, int64_t now_ms)
 {
 	size_t count = 0;
 	for (size_t i = 0; i < w->count; i++)
@@ -480,6 +482,15 @@ static void put_rebinds(struct pg_params *p, const struct work *w)
 	for (size_t i = 0; i < w->count; i++)
 		if (w->calls[i].rebind)
 			pg_put_bytes(b, w->calls[i].call->room_sid);
+	b = pg_param_array(p, PG_ELEMENT_BOOL, count);
+	for (size_t i = 0; i < w->count; i++)
+		if (w->calls[i].rebind)
+			pg_put_bool(b, w->calls[i].new_tenant);
+	b = pg_param_array(p, PG_ELEMENT_TEXT, count);
+	for (size_t i = 0; i < w->count; i++)
+		if (w->calls[i].rebind)
+			pg_put_bytes(b, w->calls[i].before ? w->calls[i].before->tenant_error : SLICE_NONE);
+	pg_param_int8(p, now_ms);
 }
 
 /* ---- the rest of the batch ---- */
@@ -496,7 +507,7 @@ static int send_rest(struct pg *c, const struct work *w, const struct store_chan
 		sent++;
 	}
 	if (r == 0 && w->any_rebind) {
-		put_rebinds(p, w);
+		put_rebinds(p, w, ch->now_ms);
 		r = pg_send(c, PG_STMT_JOURNAL_REBIND, p);
 		sent++;
 	}

@@ -5,6 +5,9 @@
  * Threads: the one that owns the struct store. */
 #include "store/postgres.h"
 
+#include "base/clock.h"
+#include "store/spans.h"
+
 static struct pg_store *store_of(struct store *s) { return (struct pg_store *)s; }
 
 /* The calls of a batch: those of the touch and those that a name led to, sorted. */
@@ -121,9 +124,11 @@ static int send_calls(struct pg *c, const struct wanted *w)
 	if (r == 0)
 		r = pg_send(c, PG_STMT_LOAD_FACTS, p);
 	put_wanted(p, w);
+	pg_param_int8(p, clock_wall_ms());
 	if (r == 0)
 		r = pg_send(c, PG_STMT_LOAD_HOST, p);
-	pg_param_int8(p, PG_UNBOUND_LIMIT);
+	put_wanted(p, w);
+	pg_param_int8(p, UNBOUND_LIMIT);
 	return r < 0 ? r : pg_send(c, PG_STMT_LOAD_UNBOUND, p);
 }
 
@@ -206,63 +211,110 @@ static int take_calls(PGresult **res, struct arena *a, struct store_loaded *l)
 }
 
 enum { HOW_HAS = 1, HOW_SID = 2, HOW_NAME = 3 };
+enum { COL_SID, COL_HOW, COL_ID, COL_USER, COL_FAR };
 
-/* Of two calls that could have the same row by name, the nearer one gets it; the other looks again next time. */
-static bool nearer_wants(const PGresult *res, int mine)
+static int64_t how(const PGresult *res, int row) { return pg_get_int8(res, row, COL_HOW); }
+
+static struct call_row *call_of(struct store_loaded *l, const PGresult *res, int row)
 {
-	for (int row = 0; row < PQntuples(res); row++) {
-		if (row == mine || pg_get_int8(res, row, 1) != HOW_NAME || !slice_eq(pg_peek(res, row, 2), pg_peek(res, mine, 2)))
-			continue;
-		int64_t theirs = pg_get_int8(res, row, 4), ours = pg_get_int8(res, mine, 4);
-		if (theirs < ours || (theirs == ours && row < mine))
+	return call_rows_find(l->calls, l->call_count, pg_peek(res, row, COL_SID));
+}
+
+static bool is_host_row(const struct call_row *c) { return !slice_is_none(c->call_log_id) && !c->call_log_is_ours; }
+
+static bool is_taken(const struct store_loaded *l, struct slice id)
+{
+	for (size_t i = 0; i < l->call_count; i++)
+		if (slice_eq(l->calls[i].call_log_id, id))
 			return true;
-	}
 	return false;
 }
 
-static int take_host_row(const PGresult *res, int row, struct arena *a, struct call_row *c, bool *claimed)
+/* The row that call_facts names: the host's, ours, or gone. */
+static int take_own_rows(const PGresult *res, struct arena *a, struct store_loaded *l)
+{
+	bool *there = ARENA_ARRAY(a, bool, l->call_count);
+	if (!there)
+		return OC_NOMEM;
+	for (int row = 0; row < PQntuples(res); row++) {
+		struct call_row *c = call_of(l, res, row);
+		if (!c || how(res, row) != HOW_HAS)
+			continue;
+		there[c - l->calls] = true;
+		if (!c->call_log_is_ours && pg_get_text(res, row, COL_USER, a, &c->host_user_id) < 0)
+			return OC_NOMEM;
+	}
+	for (size_t i = 0; i < l->call_count; i++)
+		if (!there[i]) {
+			l->calls[i].call_log_id = SLICE_NONE;
+			l->calls[i].call_log_is_ours = false;
+		}
+	return 0;
+}
+
+static int claim(const PGresult *res, int row, struct arena *a, struct call_row *c)
 {
 	struct slice id, user;
-	char ours[37];
 
-	if (pg_get_text(res, row, 2, a, &id) < 0 || pg_get_text(res, row, 3, a, &user) < 0)
+	if (pg_get_text(res, row, COL_ID, a, &id) < 0 || pg_get_text(res, row, COL_USER, a, &user) < 0)
 		return OC_NOMEM;
-	if (pg_get_int8(res, row, 1) == HOW_HAS) {
-		c->host_user_id = user;
-		return 0;
-	}
-	call_log_id_from_sid(c->room_sid, ours);
-	if (slice_is_none(c->call_log_id) && slice_eq_cstr(id, ours)) { /* inserted by us before call_facts was lost */
-		c->call_log_id = id;
-		c->call_log_is_ours = true;
-		return 0;
-	}
 	if (c->call_log_is_ours)
 		c->replaced_call_log_id = c->call_log_id;
 	c->call_log_id = id;
 	c->call_log_is_ours = false;
 	c->host_user_id = user;
-	*claimed = true;
 	return 0;
 }
 
-/* A row with the SID comes before one with the name. */
+/* One of our own making is known by its id also when call_facts does not say so. */
+static int claim_by_sid(const PGresult *res, struct arena *a, struct store_loaded *l)
+{
+	char made[37];
+	int r = 0;
+
+	for (int row = 0; row < PQntuples(res) && r == 0; row++) {
+		struct call_row *c = call_of(l, res, row);
+		if (!c || how(res, row) != HOW_SID || is_host_row(c))
+			continue;
+		call_log_id_from_sid(c->room_sid, made);
+		if (slice_is_none(c->call_log_id) && slice_eq_cstr(pg_peek(res, row, COL_ID), made)) {
+			r = pg_get_text(res, row, COL_ID, a, &c->call_log_id);
+			c->call_log_is_ours = r == 0;
+		} else {
+			r = claim(res, row, a, c);
+		}
+	}
+	return r;
+}
+
+/* Several calls may want one row: the nearest gets it, the others their next one. */
+static int claim_by_name(const PGresult *res, struct arena *a, struct store_loaded *l)
+{
+	for (;;) {
+		int best = -1;
+		for (int row = 0; row < PQntuples(res); row++) {
+			struct call_row *c = call_of(l, res, row);
+			if (!c || how(res, row) != HOW_NAME || is_host_row(c) || is_taken(l, pg_peek(res, row, COL_ID)))
+				continue;
+			if (best < 0 || pg_get_int8(res, row, COL_FAR) < pg_get_int8(res, best, COL_FAR))
+				best = row;
+		}
+		if (best < 0)
+			return 0;
+		int r = claim(res, best, a, call_of(l, res, best));
+		if (r < 0)
+			return r;
+	}
+}
+
 static int take_host_rows(const PGresult *res, struct arena *a, struct store_loaded *l)
 {
-	bool *claimed = ARENA_ARRAY(a, bool, l->call_count);
-	if (!claimed)
-		return OC_NOMEM;
-	for (int by_name = 0; by_name < 2; by_name++)
-		for (int row = 0; res && row < PQntuples(res); row++) {
-			struct call_row *c = call_rows_find(l->calls, l->call_count, pg_peek(res, row, 0));
-			bool named = pg_get_int8(res, row, 1) == HOW_NAME;
-			if (!c || named != (by_name == 1) || (named && (claimed[c - l->calls] || nearer_wants(res, row))))
-				continue;
-			int r = take_host_row(res, row, a, c, &claimed[c - l->calls]);
-			if (r < 0)
-				return r;
-		}
-	return 0;
+	if (!res)
+		return 0;
+	int r = take_own_rows(res, a, l);
+	if (r == 0)
+		r = claim_by_sid(res, a, l);
+	return r < 0 ? r : claim_by_name(res, a, l);
 }
 
 static int take_unbound(const PGresult *res, struct arena *a, struct store_loaded *l)
@@ -298,7 +350,7 @@ static void find_named(const struct store_touch *t, struct store_loaded *l, cons
 			struct slice name = slice_is_none(c->room_name) ? w->names[k] : c->room_name;
 			if (early && (!start || early < start))
 				start = early;
-			if (!slice_eq(name, t->names[i]) || start > at + PG_NAME_TOLERANCE_MS || (c->ended_at_ms && c->ended_at_ms < at))
+			if (!slice_eq(name, t->names[i]) || start > at + SPAN_SLACK_MS || (c->ended_at_ms && c->ended_at_ms < at))
 				continue;
 			if (slice_is_none(l->name_room_sids[i]) || start > best) {
 				best = start;

@@ -6,7 +6,7 @@
  * Threads: the one that owns the connection. */
 #include "store/postgres.h"
 
-#include <stdlib.h>
+#include <stdio.h>
 
 static const char *const table_names[PG_TABLE_COUNT] = {
 	[PG_CALL_LOGS] = "call_logs", [PG_JOURNAL] = "livekit_call_events", [PG_CALL_FACTS] = "call_facts",
@@ -205,42 +205,63 @@ int pg_read_schema(struct pg *c, int64_t deadline)
 	return r;
 }
 
+/* What a failed look at our tables means. */
+static int explain_unreadable(struct pg *c, int r)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT;
+
+	if (strcmp(c->sqlstate, "42P01") == 0)
+		pg_set_error(c, "42P01", "this database has no tables of outcomed yet: run `outcomed migrate upgrade`");
+	else if (strcmp(c->sqlstate, "42501") == 0) {
+		buf_putf(&b, "%s: GRANT SELECT ON outcomed_migrations, outcomed_changes TO \"%s\" (docs/INTEGRATION.md lists what a role needs)", pg_error(c),
+			PQuser(c->conn));
+		buf_putc(&b, '\0');
+		pg_set_error(c, "42501", buf_failed(&b) ? "out of memory" : b.p);
+	}
+	return r;
+}
+
+static int refuse_version(struct pg *c, int64_t version, const char *format)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT;
+	char text[256];
+
+	snprintf(text, sizeof text, format, (long long)version, (long long)postgres_migration_count);
+	buf_puts(&b, text);
+	buf_putc(&b, '\0');
+	pg_set_error(c, "42P01", buf_failed(&b) ? "out of memory" : b.p);
+	return OC_SCHEMA;
+}
+
 int pg_check_version(struct pg *c, int64_t deadline)
 {
-	static const char sql[] =
-		"SELECT (SELECT max(version) FROM outcomed_migrations)::int8, EXISTS (SELECT FROM outcomed_changes WHERE pending)";
+	static const char sql[] = "SELECT version::int8, sha256, EXISTS (SELECT FROM outcomed_changes WHERE pending) FROM outcomed_migrations ORDER BY version";
 	_cleanup_pg_ PGresult *res = NULL;
-	_cleanup_buf_ struct buf b = BUF_INIT;
+	int64_t version = 0, latest = (int64_t)postgres_migration_count;
+	bool altered = false, pending = false;
 	int r = pg_send_sql(c, sql, NULL);
 
 	if (r == 0)
 		r = pg_sync(c);
 	if (r == 0)
 		r = pg_expect(c, deadline, &res);
-	if (r < 0) {
-		if (strcmp(c->sqlstate, "42P01") == 0)
-			pg_set_error(c, "42P01", "this database has no tables of outcomed yet: run `outcomed migrate upgrade`");
-		else if (strcmp(c->sqlstate, "42501") == 0) {
-			buf_putf(&b, "%s: GRANT SELECT ON outcomed_migrations, outcomed_changes TO \"%s\" (docs/INTEGRATION.md lists what a role needs)",
-				pg_error(c), PQuser(c->conn));
-			buf_putc(&b, '\0');
-			pg_set_error(c, "42501", buf_failed(&b) ? "out of memory" : b.p);
-		}
-		return r;
+	if (r < 0)
+		return explain_unreadable(c, r);
+	for (int row = 0; row < PQntuples(res); row++) {
+		version = pg_get_int8(res, row, 0);
+		pending = pg_get_bool(res, row, 2);
+		altered |= version >= 1 && version <= latest && !slice_eq_cstr(pg_peek(res, row, 1), postgres_migrations[version - 1].sha256);
 	}
-	int64_t version = pg_get_int8(res, 0, 0), latest = postgres_migrations[postgres_migration_count - 1].version;
-	if (version < latest || pg_get_bool(res, 0, 1))
-		buf_putf(&b, version < latest ? "the schema is at version %lld, this outcomed needs %lld: run `outcomed migrate upgrade`"
-			: "an upgrade was interrupted (version %lld of %lld, indexes are missing): run `outcomed migrate upgrade` again",
-			(long long)version, (long long)latest);
-	else if (version > latest)
-		buf_putf(&b, "the schema is at version %lld, newer than the %lld this outcomed knows: install the newer outcomed", (long long)version,
-			(long long)latest);
-	else
-		return pg_expect_sync(c, deadline);
-	buf_putc(&b, '\0');
-	pg_set_error(c, "42P01", buf_failed(&b) ? "out of memory" : b.p);
-	return OC_SCHEMA;
+	if (version > latest)
+		return refuse_version(c, version, "the schema is at version %lld, this outcomed knows %lld: install the newer outcomed");
+	if (altered)
+		return refuse_version(c, version, "the schema (version %lld) was made by migrations that differ from this outcomed's (checksums in "
+			"outcomed_migrations): install the outcomed that made it");
+	if (version < latest)
+		return refuse_version(c, version, "the schema is at version %lld, this outcomed needs %lld: run `outcomed migrate upgrade`");
+	if (pending)
+		return refuse_version(c, version, "an upgrade was interrupted (version %lld, indexes are missing): run `outcomed migrate upgrade` again");
+	return pg_expect_sync(c, deadline);
 }
 
 /* ---- columns ---- */

@@ -5,6 +5,7 @@
  * for the load and for the sweep, which must agree.
  * Threads: any; no state. */
 #include "store/postgres.h"
+#include "store/spans.h"
 
 static void put_column(struct buf *b, const struct pg_schema *s, enum pg_table_id table, const char *name,
 	void (*put)(struct buf *, const struct pg_column *, const char *), const char *alias_or_expr)
@@ -17,8 +18,8 @@ static bool has_time(const struct pg_column *c)
 	return c->class == PG_TIMESTAMPTZ || c->class == PG_TIMESTAMP || c->class == PG_DATE;
 }
 
-/* A lateral m(at, now, lo, hi) of the row l and the call f, ms. */
-static void put_match_lateral(struct buf *b, const struct pg_schema *s, const char *start)
+/* A lateral m(at, now, lo, hi) of the row l and the call f, ms; lo is now where the call's start is unknown. */
+static void put_match_lateral(struct buf *b, const struct pg_schema *s, const char *start, const char *now)
 {
 	const struct pg_column *created = pg_column(s, PG_CALL_LOGS, "createdAt");
 
@@ -30,41 +31,49 @@ static void put_match_lateral(struct buf *b, const struct pg_schema *s, const ch
 	} else {
 		buf_puts(b, "NULL::float8");
 	}
-	buf_putf(b, " AS at, extract(epoch FROM now())::float8 * 1000 AS now, (%s)::float8 AS lo, f.\"endedAtMs\"::float8 AS hi) m", start);
+	buf_putf(b, " AS at, %s::float8 AS now, coalesce(%s, %s)::float8 AS lo, f.\"endedAtMs\"::float8 AS hi) m", now, start, now);
 }
 
-static const char match_far[] = "greatest(coalesce(m.lo, m.now) - m.at, m.at - coalesce(m.hi, greatest(m.now, m.lo)), 0)";
+static const char match_far[] = "greatest(m.lo - m.at, m.at - coalesce(m.hi, m.lo), 0)";
 
 static void put_match(struct buf *b, const struct pg_schema *s)
 {
 	if (has_time(pg_column(s, PG_CALL_LOGS, "createdAt")))
-		buf_putf(b, " AND m.at IS NOT NULL AND %s <= %d AND (m.hi IS NULL OR m.at <= m.hi OR m.now - m.at >= %d)", match_far, PG_ROW_WINDOW_MS,
-			PG_LATE_ROW_MS);
+		buf_putf(b, " AND m.at IS NOT NULL AND %s <= %lld AND (m.hi IS NULL OR m.at <= m.hi OR m.now - m.at >= %d)", match_far, (long long)CLAIM_WINDOW_MS,
+			CLAIM_AFTER_END_MS);
 }
 
-#define NO_HOST_ROW_YET "(f.\"callLogId\" IS NULL OR f.\"callLogIsOurs\" = 1)"
+#define NO_HOST_ROW_YET "f.\"callLogId\" IS NULL OR f.\"callLogIsOurs\" = 1"
 
-/* how: 1 the host's row that the call has, 2 one with its SID, 3 one with its name. */
+/* how: 1 the row that the call has, 2 one with its SID, 3 those with its name, the nearest first. $4 is now. */
 void pg_sql_load_host(const struct pg_schema *s, struct buf *b)
 {
-	buf_puts(b, "SELECT t.sid, h.how::int8, h.id, h.user_id, (h.far / 1000)::int8"
+	const struct pg_column *id = pg_column(s, PG_CALL_LOGS, "id");
+	_cleanup_buf_ struct buf wanting = BUF_INIT;
+
+	buf_puts(&wanting, " FROM call_logs l WHERE (" NO_HOST_ROW_YET " OR NOT EXISTS (SELECT FROM call_logs x WHERE x.id = ");
+	pg_sql_to_compare(&wanting, id, "f.\"callLogId\"");
+	buf_puts(&wanting, "))");
+	buf_puts(b, "SELECT t.sid, h.how::int8, h.id, h.user_id, h.far::int8"
 		" FROM unnest($1::text[], $2::text[], $3::int8[]) t (sid, name, start_ms) JOIN call_facts f ON f.\"roomSid\" = t.sid"
 		" CROSS JOIN LATERAL ((SELECT 1 AS how, l.id::text AS id, ");
 	put_column(b, s, PG_CALL_LOGS, "userId", pg_sql_text, "l");
-	buf_puts(b, " AS user_id, 0::float8 AS far FROM call_logs l WHERE f.\"callLogId\" IS NOT NULL AND f.\"callLogIsOurs\" = 0 AND l.id = ");
-	put_column(b, s, PG_CALL_LOGS, "id", pg_sql_to_compare, "f.\"callLogId\"");
+	buf_puts(b, " AS user_id, 0::float8 AS far FROM call_logs l WHERE l.id = ");
+	pg_sql_to_compare(b, id, "f.\"callLogId\"");
 	buf_puts(b, ") UNION ALL (SELECT 2, l.id::text, ");
 	put_column(b, s, PG_CALL_LOGS, "userId", pg_sql_text, "l");
-	buf_puts(b, ", 0 FROM call_logs l WHERE " NO_HOST_ROW_YET
-		" AND l.\"livekitRoomSid\" = t.sid AND l.id::text IS DISTINCT FROM f.\"callLogId\" ORDER BY l.id LIMIT 1)"
+	buf_puts(b, ", 0");
+	buf_put(b, buf_slice(&wanting));
+	buf_puts(b, " AND l.\"livekitRoomSid\" = t.sid AND l.id::text IS DISTINCT FROM f.\"callLogId\" ORDER BY l.id LIMIT 1)"
 		" UNION ALL (SELECT 3, l.id::text, ");
 	put_column(b, s, PG_CALL_LOGS, "userId", pg_sql_text, "l");
-	buf_putf(b, ", %s FROM call_logs l", match_far);
-	put_match_lateral(b, s, "least(f.\"startedAtMs\", t.start_ms)");
-	buf_puts(b, " WHERE " NO_HOST_ROW_YET
-		" AND l.\"livekitRoomSid\" IS NULL AND l.\"livekitRoomName\" = coalesce(f.\"roomName\", t.name)");
+	buf_putf(b, ", coalesce(%s, 0) FROM (SELECT l.*", match_far);
+	buf_put(b, buf_slice(&wanting));
+	buf_puts(b, " AND l.\"livekitRoomSid\" IS NULL AND l.\"livekitRoomName\" = coalesce(f.\"roomName\", t.name)) l");
+	put_match_lateral(b, s, "least(f.\"startedAtMs\", t.start_ms)", "$4::int8");
+	buf_puts(b, " WHERE true");
 	put_match(b, s);
-	buf_putf(b, " ORDER BY %s, l.id LIMIT 1)) h", match_far);
+	buf_putf(b, " ORDER BY %s, l.id LIMIT %d)) h", match_far, PG_CANDIDATES);
 }
 
 /* The partial indexes' own words, so that the planner can use them. */
@@ -89,17 +98,17 @@ void pg_sql_load_unbound(const struct pg_schema *s, struct buf *b)
 		" WHERE ");
 	buf_puts(b, aside(s));
 	buf_putf(b, " AND e.source IS NOT NULL AND (least(f.\"startedAtMs\", t.start_ms) IS NULL OR least(f.\"startedAtMs\", t.start_ms) <= y.at_ms + %d)"
-		" AND (f.\"endedAtMs\" IS NULL OR f.\"endedAtMs\" >= y.at_ms) ORDER BY x.created, e.\"eventId\" LIMIT $4::int8", PG_NAME_TOLERANCE_MS);
+		" AND (f.\"endedAtMs\" IS NULL OR f.\"endedAtMs\" >= y.at_ms) ORDER BY x.created, e.\"eventId\" LIMIT $4::int8", SPAN_SLACK_MS);
 }
 
-/* Rows of the host without a SID, from a name on ($1), each with the nearest call that it may belong to; $3: calls to leave alone. */
+/* Rows of the host without a SID, from a name on ($1), each with the nearest call that it may belong to; $3: calls to leave alone, $4: now. */
 void pg_sql_due_names(const struct pg_schema *s, struct buf *b)
 {
 	buf_puts(b, "SELECT l.\"livekitRoomName\"::text, k.sid FROM (SELECT * FROM call_logs WHERE \"livekitRoomSid\" IS NULL"
 		" AND \"livekitRoomName\" > $1::text ORDER BY \"livekitRoomName\" FETCH FIRST ($2::int8) ROWS WITH TIES) l"
 		" LEFT JOIN LATERAL (SELECT f.\"roomSid\" AS sid FROM call_facts f");
-	put_match_lateral(b, s, "f.\"startedAtMs\"");
-	buf_puts(b, " WHERE f.\"roomName\" = l.\"livekitRoomName\" AND " NO_HOST_ROW_YET " AND f.\"roomSid\" <> ALL ($3::text[])");
+	put_match_lateral(b, s, "f.\"startedAtMs\"", "$4::int8");
+	buf_puts(b, " WHERE f.\"roomName\" = l.\"livekitRoomName\" AND (" NO_HOST_ROW_YET ") AND f.\"roomSid\" <> ALL ($3::text[])");
 	put_match(b, s);
 	buf_putf(b, " ORDER BY %s, f.\"roomSid\" LIMIT 1) k ON true ORDER BY 1", match_far);
 }

@@ -40,8 +40,9 @@ void pg_sql_read_outcomes(const struct pg_schema *s, struct buf *b)
 	buf_puts(b, ", f.\"roomSid\" FROM call_facts f WHERE f.\"roomSid\" = q.id"
 		" UNION ALL SELECT 3, l.id, NULL FROM call_logs l WHERE l.\"livekitRoomSid\" = q.id) k"
 		" LEFT JOIN call_logs l ON l.id = k.log_id"
-		" LEFT JOIN call_facts f ON f.\"roomSid\" = coalesce(k.sid, l.\"livekitRoomSid\") AND (k.sid IS NOT NULL OR f.\"callLogId\" = l.id::text)"
-		" WHERE coalesce(l.\"userId\"::text, f.\"userId\") = q.tenant AND (l.id IS NOT NULL OR f.\"callLogId\" IS NULL)");
+		" LEFT JOIN call_facts f ON f.\"roomSid\" = coalesce(k.sid, l.\"livekitRoomSid\")"
+		" WHERE coalesce(l.\"userId\"::text, f.\"userId\") = q.tenant"
+		" AND (l.id IS NOT NULL OR NOT EXISTS (SELECT FROM call_logs x WHERE x.\"livekitRoomSid\" = k.sid))");
 }
 
 /* ---- the list ---- */
@@ -54,7 +55,7 @@ static void put_filters(const struct pg_schema *s, struct buf *b)
 		const char *column, *param;
 	} equal[] = { { "direction", "$5" }, { "status", "$6" }, { "phoneNumber", "$7" }, { "livekitRoomName", "$8" } };
 
-	buf_puts(b, " FROM call_logs l LEFT JOIN call_facts f ON f.\"roomSid\" = l.\"livekitRoomSid\" AND f.\"callLogId\" = l.id::text"
+	buf_puts(b, " FROM call_logs l LEFT JOIN call_facts f ON f.\"roomSid\" = l.\"livekitRoomSid\""
 		" WHERE l.\"userId\" = ");
 	pg_sql_to_compare(b, pg_column(s, PG_CALL_LOGS, "userId"), "$1::text");
 	buf_puts(b, " AND ($4::text IS NULL OR " JUDGED_OUTCOME);

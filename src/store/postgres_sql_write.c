@@ -294,15 +294,28 @@ static void put_owner(struct buf *b, const struct pg_schema *s, bool user)
 	pg_sql_from_key(b, c, user ? "f.\"userId\"" : "f.\"callLogId\"");
 }
 
-/* The tenant and the row of calls ($1) into their events. */
+/* The call's earlier events follow it: to its tenant, out of the reach of any when witnesses disagree, to its call_logs row. $1 room SIDs,
+ * $2 whether the tenant changed, $3 what the dispute was, $4 now; the new state is in call_facts already. */
 void pg_sql_journal_rebind(const struct pg_schema *s, struct buf *b)
 {
+	const struct pg_column *processed = pg_column(s, PG_JOURNAL, "processed"), *done = pg_column(s, PG_JOURNAL, "processedAt");
+	static const char settled[] = "v.new_tenant AND f.\"tenantError\" IS NULL AND e.\"errorMessage\" = v.was_error";
+
 	buf_puts(b, "UPDATE livekit_call_events e SET ");
 	put_owner(b, s, true);
 	buf_puts(b, ", ");
 	put_owner(b, s, false);
-	buf_puts(b, " FROM call_facts f WHERE f.\"roomSid\" = ANY ($1::text[]) AND e.\"roomSid\" = f.\"roomSid\" AND e.source IS NOT NULL"
-		" AND (e.\"userId\"::text IS DISTINCT FROM f.\"userId\" OR e.\"callLogId\"::text IS DISTINCT FROM f.\"callLogId\")");
+	buf_puts(b, ", processed = CASE WHEN v.new_tenant AND f.\"tenantError\" IS NOT NULL THEN ");
+	pg_sql_from_int8(b, processed, "0");
+	buf_putf(b, " WHEN %s THEN ", settled);
+	pg_sql_from_int8(b, processed, "1");
+	buf_putf(b, " ELSE e.processed END, \"processedAt\" = CASE WHEN %s THEN coalesce(e.\"processedAt\", ", settled);
+	pg_sql_from_time(b, done, NOW("$4"));
+	buf_puts(b, ") ELSE e.\"processedAt\" END, \"errorMessage\" = CASE WHEN v.new_tenant"
+		" AND (e.\"errorMessage\" IS NULL OR e.\"errorMessage\" = v.was_error) THEN f.\"tenantError\" ELSE e.\"errorMessage\" END"
+		" FROM unnest($1::text[], $2::bool[], $3::text[]) v (sid, new_tenant, was_error) JOIN call_facts f ON f.\"roomSid\" = v.sid"
+		" WHERE e.\"roomSid\" = v.sid AND e.source IS NOT NULL"
+		" AND (v.new_tenant OR e.\"callLogId\"::text IS DISTINCT FROM f.\"callLogId\")");
 }
 
 void pg_sql_journal_repoint(const struct pg_schema *s, struct buf *b)

@@ -111,6 +111,7 @@ static void put_skipped(struct pg_store *s, struct pg_params *p)
 	pg_param_texts(p, sids, n);
 }
 
+/* $4, the time, only for the statement that asks for it. */
 static int send_due(struct pg_store *s, int64_t now_ms, size_t limit)
 {
 	struct pg *c = &s->pg;
@@ -127,6 +128,8 @@ static int send_due(struct pg_store *s, int64_t now_ms, size_t limit)
 		pg_param_text(p, buf_slice(cursor_of(s, &sweeps[i])));
 		pg_param_int8(p, SWEEP_ROWS);
 		put_skipped(s, p);
+		if (sweeps[i].statement == PG_STMT_DUE_NAMES)
+			pg_param_int8(p, now_ms);
 		r = pg_send(c, sweeps[i].statement, p);
 	}
 	if (r == 0)
