@@ -12,7 +12,7 @@
 
 #define LEAST_SECRET 32        /* bytes; LiveKit warns below it too */
 #define LEAST_SERVICE_TOKEN 20
-#define ROUTES_MAX_BYTES (1024 * 1024)
+#define ROUTES_MAX_BYTES ((size_t)1024 * 1024)
 
 static void put_item(const char *state, const char *item) { printf("%-4s  %-20s  ", state, item); }
 

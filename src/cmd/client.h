@@ -5,7 +5,7 @@
 #include "base/arena.h"
 #include "base/error.h"
 
-#define CLIENT_MAX_REPLY_BYTES (4u * 1024 * 1024)
+#define CLIENT_MAX_REPLY_BYTES ((size_t)4 * 1024 * 1024)
 
 struct client;
 

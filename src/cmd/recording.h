@@ -7,7 +7,7 @@
 #include "base/arena.h"
 #include "base/error.h"
 
-#define RECORDING_MAX_BYTES (256u * 1024 * 1024)
+#define RECORDING_MAX_BYTES ((size_t)256 * 1024 * 1024)
 
 struct recorded {
 	struct slice body;

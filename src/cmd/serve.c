@@ -21,7 +21,7 @@
 #define DRAIN_MS 10000
 #define MIGRATE_AGAIN_S 2
 #define FILES_BESIDE_CONNECTIONS 128
-#define ROUTES_MAX_BYTES (1024 * 1024)
+#define ROUTES_MAX_BYTES ((size_t)1024 * 1024)
 
 struct serving {
 	const struct config *config;
