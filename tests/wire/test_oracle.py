@@ -21,12 +21,15 @@ from support import signing
 pytestmark = pytest.mark.unit
 
 BODY = b'{"event":"room_started", "room":{"sid":"RM_1", "name":"r\xc3\xa9"}, "id":"EV_1", "createdAt":"1795352847"}'
-NOW = int(time.time())
 
 
 def claims(**changes) -> dict:
     """Good claims with these changes; None takes one out."""
-    return {k: v for k, v in (signing.webhook_claims(BODY, now=NOW) | changes).items() if v is not None}
+    return {k: v for k, v in (signing.webhook_claims(BODY) | changes).items() if v is not None}
+
+
+def from_now(seconds: int) -> int:
+    return int(time.time()) + seconds
 
 
 def sdk_token(**changes) -> str:
@@ -81,43 +84,48 @@ def test_a_recorded_request_verifies_as_of_its_signing(verify):
 
 def changed_payload() -> str:
     header, _, mac = sdk_token().split(".")
-    return ".".join([header, signing.base64url(json.dumps(claims(iss=signing.KEY, exp=NOW + 999)).encode()), mac])
+    return ".".join([header, signing.base64url(json.dumps(claims(iss=signing.KEY, exp=from_now(999))).encode()), mac])
 
 
-PARTICIPANT = api.AccessToken(signing.KEY, signing.SECRET).with_identity("u").with_grants(api.VideoGrants(room_join=True, room="r")).to_jwt()
+def participant_token() -> str:
+    grants = api.VideoGrants(room_join=True, room="r")
+    return api.AccessToken(signing.KEY, signing.SECRET).with_identity("u").with_grants(grants).to_jwt()
+
+
 OTHER_HASH = signing.body_hash(b"another body")
 
-# name: token, the check that fails here, whether the SDK takes it
+# name: what makes the token, the check that fails here, whether the SDK takes it
 REFUSED = {
-    "participant_token": (PARTICIPANT, "no_body_hash", False),
-    "wrong_secret": (sdk_token(secret="another"), "secret_mismatch", False),
-    "wrong_key": (sdk_token(key="another"), "unknown_key", False),
-    "other_body": (sdk_token(body=b"another body"), "body_altered", False),
-    "changed_payload": (changed_payload(), "secret_mismatch", False),
-    "no_signature_part": (sdk_token().rsplit(".", 1)[0] + ".", "malformed_token", False),
-    "alg_none": (signing.jwt(claims(), header={"alg": "none", "typ": "JWT"}), "wrong_algorithm", False),
-    "alg_hs512": (signing.jwt(claims(), header={"alg": "HS512", "typ": "JWT"}), "wrong_algorithm", False),
-    "alg_rs256": (signing.jwt(claims(), header={"alg": "RS256", "typ": "JWT"}), "wrong_algorithm", False),
-    "no_alg": (signing.jwt(claims(), header={"typ": "JWT"}), "wrong_algorithm", False),
-    "critical_header": (signing.jwt(claims(), header={"alg": "HS256", "crit": ["x"]}), "wrong_algorithm", False),
-    "expired": (signing.jwt(claims(exp=NOW - 120)), "expired", False),
-    "not_yet_valid": (signing.jwt(claims(nbf=NOW + 120)), "not_yet_valid", False),
-    "issued_in_the_future": (signing.jwt(claims(iat=NOW + 120)), "not_yet_valid", False),
-    "no_issuer": (signing.jwt(claims(iss=None)), "unknown_key", False),
-    "hash_of_another_body": (signing.jwt(claims(sha256=OTHER_HASH)), "body_altered", False),
-    "no_hash": (signing.jwt(claims(sha256=None)), "no_body_hash", False),
-    "hash_that_is_no_text": (signing.jwt(claims(sha256=5)), "malformed_token", False),
-    "empty_hash": (signing.jwt(claims(sha256="")), "body_altered", False),
-    "not_a_token": ("a.b.c", "malformed_token", False),
-    "basic": ("Basic dXNlcjpwYXNz", "malformed_token", False),
-    "expiry_as_text": (signing.jwt(claims(exp=str(NOW + 300))), "malformed_token", True),
-    "no_expiry": (signing.jwt(claims(exp=None)), "no_expiry", False),
+    "participant_token": (participant_token, "no_body_hash", False),
+    "wrong_secret": (lambda: sdk_token(secret="another"), "secret_mismatch", False),
+    "wrong_key": (lambda: sdk_token(key="another"), "unknown_key", False),
+    "other_body": (lambda: sdk_token(body=b"another body"), "body_altered", False),
+    "changed_payload": (changed_payload, "secret_mismatch", False),
+    "no_signature_part": (lambda: sdk_token().rsplit(".", 1)[0] + ".", "malformed_token", False),
+    "alg_none": (lambda: signing.jwt(claims(), header={"alg": "none", "typ": "JWT"}), "wrong_algorithm", False),
+    "alg_hs512": (lambda: signing.jwt(claims(), header={"alg": "HS512", "typ": "JWT"}), "wrong_algorithm", False),
+    "alg_rs256": (lambda: signing.jwt(claims(), header={"alg": "RS256", "typ": "JWT"}), "wrong_algorithm", False),
+    "no_alg": (lambda: signing.jwt(claims(), header={"typ": "JWT"}), "wrong_algorithm", False),
+    "critical_header": (lambda: signing.jwt(claims(), header={"alg": "HS256", "crit": ["x"]}), "wrong_algorithm", False),
+    "expired": (lambda: signing.jwt(claims(exp=from_now(-120))), "expired", False),
+    "not_yet_valid": (lambda: signing.jwt(claims(nbf=from_now(120))), "not_yet_valid", False),
+    "issued_in_the_future": (lambda: signing.jwt(claims(iat=from_now(120))), "not_yet_valid", False),
+    "no_issuer": (lambda: signing.jwt(claims(iss=None)), "unknown_key", False),
+    "hash_of_another_body": (lambda: signing.jwt(claims(sha256=OTHER_HASH)), "body_altered", False),
+    "no_hash": (lambda: signing.jwt(claims(sha256=None)), "no_body_hash", False),
+    "hash_that_is_no_text": (lambda: signing.jwt(claims(sha256=5)), "malformed_token", False),
+    "empty_hash": (lambda: signing.jwt(claims(sha256="")), "body_altered", False),
+    "not_a_token": (lambda: "a.b.c", "malformed_token", False),
+    "basic": (lambda: "Basic dXNlcjpwYXNz", "malformed_token", False),
+    "expiry_as_text": (lambda: signing.jwt(claims(exp=str(from_now(300)))), "malformed_token", True),
+    "no_expiry": (lambda: signing.jwt(claims(exp=None)), "no_expiry", False),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_forgeries_are_refused_by_the_check_that_names_them(verify, name: str):
-    token, check, by_sdk = REFUSED[name]
+    make, check, by_sdk = REFUSED[name]
+    token = make()
     assert verify(BODY, {"Authorization": token}) == (False, check)
     assert sdk_takes(BODY, token) == by_sdk
 
