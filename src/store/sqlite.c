@@ -31,12 +31,15 @@ const char *const sqlite_writer_sql[SQL_WRITER_COUNT] = {
 		      "revision, \"startedAtMs\", \"endedAtMs\", \"dueAtMs\" FROM call_facts WHERE \"roomSid\" = ?1",
 	[SQL_CALL_OPEN_AT] = "SELECT \"roomSid\", \"startedAtMs\" FROM call_facts WHERE \"roomName\" = ?1 "
 			     "AND (\"startedAtMs\" IS NULL OR \"startedAtMs\" <= ?2) AND (\"endedAtMs\" IS NULL OR \"endedAtMs\" >= ?3) ORDER BY \"startedAtMs\" DESC, \"roomSid\" LIMIT 1",
-	[SQL_ROW_BY_SID] = "SELECT id, \"userId\" FROM call_logs WHERE \"livekitRoomSid\" = ?1 ORDER BY id = ?2, id LIMIT 1",
+	[SQL_ROW_BY_SID] = "SELECT id, \"userId\" FROM call_logs WHERE \"livekitRoomSid\" = ?1 ORDER BY id = ?2, id", /* no LIMIT: it would cost a table */
+	[SQL_ANY_UNCLAIMED] = "SELECT 1 FROM call_logs INDEXED BY idx_call_logs_unclaimed WHERE \"livekitRoomSid\" IS NULL AND \"livekitRoomName\" IS NOT NULL LIMIT 1",
 	[SQL_ROW_UNCLAIMED] =
 		"SELECT id, \"userId\", CASE WHEN w IS NULL THEN 86400000 ELSE max(?2 - w, w - COALESCE(?3, ?2), 0) END AS distance FROM "
 		"(SELECT id, \"userId\", " SQL_MS("\"createdAt\"") " AS w FROM call_logs WHERE \"livekitRoomSid\" IS NULL AND \"livekitRoomName\" = ?1) "
 		"WHERE CASE WHEN w IS NULL THEN " NO_TIMES " ELSE distance <= 86400000 AND (?3 IS NULL OR w <= ?3 OR ?4 - w >= 60000) END "
 		"ORDER BY distance, id",
+	[SQL_ANY_UNBOUND] = "SELECT 1 FROM livekit_call_events INDEXED BY idx_lce_unbound WHERE \"roomSid\" IS NULL AND \"roomName\" IS NOT NULL "
+			    "AND processed = 0 LIMIT 1",
 	[SQL_UNBOUND] = "SELECT \"eventId\", \"rawPayload\", source, \"keyId\", timestamp, " SQL_MS("\"createdAt\"") " AS w FROM livekit_call_events "
 			"WHERE \"roomSid\" IS NULL AND \"roomName\" = ?1 AND processed = 0 AND COALESCE(timestamp * 1000, " SQL_MS("\"createdAt\"") ") BETWEEN ?2 AND ?3 "
 			"ORDER BY w, \"eventId\" LIMIT 200",

@@ -106,7 +106,7 @@ struct sqlite_store {
 extern const char *const sqlite_writer_sql[];
 enum sqlite_writer_statement {
 	/* sqlite_load.c */
-	SQL_EVENT_KNOWN, SQL_FACTS, SQL_CALL_OPEN_AT, SQL_ROW_BY_SID, SQL_ROW_UNCLAIMED, SQL_UNBOUND,
+	SQL_EVENT_KNOWN, SQL_FACTS, SQL_CALL_OPEN_AT, SQL_ROW_BY_SID, SQL_ANY_UNCLAIMED, SQL_ROW_UNCLAIMED, SQL_ANY_UNBOUND, SQL_UNBOUND,
 	/* sqlite_write.c */
 	SQL_EVENT_INSERT, SQL_EVENT_BIND, SQL_EVENTS_TENANT, SQL_EVENTS_CALL_LOG, SQL_FACTS_INSERT, SQL_FACTS_UPDATE,
 	/* sqlite_calls.c */

@@ -155,6 +155,16 @@ static struct call_span span_of(const struct load *x, const struct call_row *row
 	return call_span(row, touch_start_s(x->touch, row->room_sid));
 }
 
+/* Mostly there is nothing that waits; then a question a batch spares one a call. 1, 0 or an error. */
+static int is_any(struct load *x, size_t statement)
+{
+	struct sqlite_binder b = sqlite_bind(&x->s->c, statement);
+	int r = sqlite_row(&b);
+	if (r > 0)
+		sqlite_reset(&b);
+	return r;
+}
+
 /* ---- call_logs ---- */
 
 struct candidate {
@@ -281,7 +291,9 @@ static int load_call_logs(struct load *x)
 
 	for (size_t i = 0; i < x->l.call_count && r == 0; i++)
 		r = find_by_sid(x, &x->l.calls[i]);
-	return r < 0 ? r : claim_by_name(x);
+	if (r == 0)
+		r = is_any(x, SQL_ANY_UNCLAIMED);
+	return r <= 0 ? r : claim_by_name(x);
 }
 
 /* ---- events that waited ---- */
@@ -331,11 +343,14 @@ static int by_age(const void *x, const void *y)
 
 static int load_unbound(struct load *x)
 {
-	int r = 0;
+	int r = is_any(x, SQL_ANY_UNBOUND);
 
+	if (r <= 0)
+		return r;
 	x->l.unbound = ARENA_ARRAY(x->a, struct unbound_row, UNBOUND_LIMIT);
 	if (!x->l.unbound)
 		return OC_NOMEM;
+	r = 0;
 	for (size_t i = 0; i < x->l.call_count && r == 0; i++)
 		r = load_unbound_of(x, &x->l.calls[i]);
 	if (x->l.unbound_count)
