@@ -40,7 +40,14 @@ void jw_obj_end(struct jsonw *w) { close_level(w, '}'); }
 void jw_arr(struct jsonw *w) { open_level(w, '['); }
 void jw_arr_end(struct jsonw *w) { close_level(w, ']'); }
 
-void jw_key(struct jsonw *w, const char *key) { jw_key_slice(w, slice_cstr(key)); }
+void jw_key(struct jsonw *w, const char *key)
+{
+	before_value(w);
+	buf_putc(w->out, '"');
+	buf_puts(w->out, key);
+	buf_put(w->out, SLICE("\":"));
+	w->after_key = true;
+}
 
 void jw_key_slice(struct jsonw *w, struct slice key)
 {
