@@ -29,8 +29,8 @@ class Result:
 class Program:
     """A built test program: its cases, run once a session."""
 
-    def __init__(self, binary: pathlib.Path, needs_postgres: bool) -> None:
-        self.binary, self.needs_postgres = binary, needs_postgres
+    def __init__(self, binary: pathlib.Path) -> None:
+        self.binary = binary
         self._results: dict[str, Result] | None = None
 
     def case_names(self) -> list[str]:
@@ -59,7 +59,7 @@ class Program:
         environment = dict(os.environ)
         environment.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
         database = None
-        if self.needs_postgres:
+        if b"TEST_DATABASE_URL" in self.binary.read_bytes():  # it asks for a database
             server = postgres.shared()
             database = server.create()
             environment["TEST_DATABASE_URL"] = server.url(database)
@@ -131,7 +131,7 @@ class CaseFile(pytest.File):
         if not binary.exists():
             yield MissingItem.from_parent(self, name="built", binary=binary)
             return
-        program = Program(binary, b"TEST_DATABASE_URL" in self.path.read_bytes())
+        program = Program(binary)
         for case in program.case_names():
             yield CaseItem.from_parent(self, name=case, program=program, case=case)
 

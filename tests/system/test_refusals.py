@@ -25,11 +25,12 @@ def claims(body: bytes, **changes) -> dict:
 
 
 def with_claims(**changes):
-    return lambda body: {"Authorization": signing.jwt(claims(body, **changes))}
+    """Headers made when they are sent: a claim that is a function is called then."""
+    return lambda body: {"Authorization": signing.jwt(claims(body, **{k: v() if callable(v) else v for k, v in changes.items()}))}
 
 
-def in_s(seconds: int) -> int:
-    return int(time.time()) + seconds
+def in_s(seconds: int):
+    return lambda: int(time.time()) + seconds
 
 
 def flipped(body: bytes) -> dict:
@@ -40,7 +41,7 @@ def flipped(body: bytes) -> dict:
 
 def altered_payload(body: bytes) -> dict:
     head, _, mac = signing.sign(body)["Authorization"].split(".")
-    payload = signing.base64url(json.dumps(claims(body, exp=in_s(9999))).encode())
+    payload = signing.base64url(json.dumps(claims(body, exp=in_s(9999)())).encode())
     return {"Authorization": f"{head}.{payload}.{mac}"}
 
 
@@ -59,7 +60,7 @@ def old_hmac(body: bytes) -> dict:
 
 def participant(body: bytes) -> dict:
     grants = {"sub": "user-7", "video": {"roomJoin": True, "room": "r"}}
-    return {"Authorization": signing.jwt({"iss": signing.KEY, "exp": in_s(300), "nbf": in_s(0)} | grants)}
+    return {"Authorization": signing.jwt({"iss": signing.KEY, "exp": in_s(300)(), "nbf": in_s(0)()} | grants)}
 
 
 def raw_token(text: str):
