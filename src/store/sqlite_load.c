@@ -224,12 +224,15 @@ static void take_row(struct call_row *row, struct slice id, struct slice user_id
 static int find_by_sid(struct load *x, struct call_row *row)
 {
 	struct sqlite_binder b = sqlite_bind(&x->s->c, SQL_ROW_BY_SID);
-	struct slice id, user_id;
+	struct slice id, user_id, ours = row->call_log_id;
 	char made[37];
 
-	call_log_id_from_sid(row->room_sid, made);
+	if (!row->call_log_is_ours) {
+		call_log_id_from_sid(row->room_sid, made);
+		ours = slice_cstr(made);
+	}
 	bind_text(&b, row->room_sid);
-	bind_text(&b, slice_cstr(made));
+	bind_text(&b, ours);
 	int r = sqlite_row(&b);
 	if (r < 0)
 		return r;
@@ -242,7 +245,7 @@ static int find_by_sid(struct load *x, struct call_row *row)
 	sqlite_reset(&b);
 	if (!ok)
 		return OC_NOMEM;
-	if (slice_eq_cstr(id, made) || (row->call_log_is_ours && slice_eq(id, row->call_log_id))) {
+	if (slice_eq(id, ours)) {
 		row->call_log_id = id;
 		row->call_log_is_ours = true;
 	} else {
