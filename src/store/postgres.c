@@ -54,7 +54,7 @@ const char *pg_error(const struct pg *c) { return c->error.p && !buf_failed(&c->
 /* One line: libpq ends its messages with a newline and may have several lines. */
 void pg_set_error(struct pg *c, const char *sqlstate, const char *text)
 {
-	size_t n = strnlen(sqlstate ? sqlstate : "", sizeof c->sqlstate - 1);
+	size_t n = sqlstate ? strnlen(sqlstate, sizeof c->sqlstate - 1) : 0;
 	if (n)
 		memmove(c->sqlstate, sqlstate, n);
 	c->sqlstate[n] = '\0';
