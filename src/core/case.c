@@ -1,7 +1,6 @@
 /* From facts to what the rules look at: the primary leg, how it ended, what is missing; and when a call is over. See case.h. */
 #include "core/case.h"
 
-#define DEPARTURE_TIMEOUT_S 20  /* LiveKit's default */
 #define EMPTY_TIMEOUT_S 300     /* LiveKit's default: how long a room waits for its first user */
 #define DELIVERY_S 45           /* LiveKit queues an event for 30 s and tries for 15 s more */
 #define ANSWERED_LIMIT_S (25 * 3600) /* LiveKit ends SIP calls after 24 h at the latest */
@@ -9,16 +8,8 @@
 #define AGENT_ERROR_GRACE_S 30
 #define MEDIA_TIMEOUT_MS 15000
 #define LONG_OVERLAP_MS 1500
-#define ROOM_CLOSE_SLACK_S 3    /* idle rooms are looked at once a second */
 
 static int64_t max64(int64_t x, int64_t y) { return x > y ? x : y; }
-
-static int64_t departure_s(const struct facts *f) { return f->departure_timeout_s ? f->departure_timeout_s : DEPARTURE_TIMEOUT_S; }
-
-static bool is_guest(const struct seat *s)
-{
-	return s->role == ROLE_USER || s->role == ROLE_PHONE || s->role == ROLE_SIP || s->role == ROLE_STRANGER;
-}
 
 /* The first answered leg; with none answered the last one tried. */
 static const struct leg *primary_leg(const struct room_view *v)
@@ -91,9 +82,9 @@ static bool nothing_after(const struct call_case *c)
 	int64_t last = 0;
 	for (size_t i = 0; i < c->view.seat_count; i++) {
 		const struct seat *s = &c->view.seats[i];
-		if (is_guest(s) && !s->left && !s->superseded)
+		if (is_guest(s->role) && !s->left && !s->superseded)
 			return false;
-		if (is_guest(s) && s->left)
+		if (is_guest(s->role) && s->left)
 			last = max64(last, s->session->ended.at_s);
 	}
 	return c->view.finished && c->view.room_end_s - last <= departure_s(c->view.facts) + ROOM_CLOSE_SLACK_S;
@@ -110,7 +101,8 @@ static bool by_dialer(const struct call_case *c)
 static unsigned what_holds(const struct call_case *c)
 {
 	const struct leg *leg = c->leg;
-	bool audio = leg && leg->answer == ANSWER_YES && !leg->bridge_only && (leg->witness == WITNESS_AUDIO || leg->witness == WITNESS_LEG);
+	bool heard = leg && leg->answer == ANSWER_YES && (leg->witness == WITNESS_AUDIO || leg->witness == WITNESS_LEG);
+	bool audio = heard && !leg->bridge_only && !leg->assumed;
 	bool contradicted = leg && (leg->marks_differ || (leg->code_mark && leg->answer == ANSWER_YES));
 	const struct {
 		unsigned need;
@@ -262,7 +254,7 @@ static int64_t all_gone_s(const struct room_view *v, bool guests)
 	int64_t last = 0;
 	for (size_t i = 0; i < v->seat_count; i++) {
 		const struct seat *s = &v->seats[i];
-		if (guests ? !is_guest(s) : s->role != ROLE_AGENT)
+		if (guests ? !is_guest(s->role) : s->role != ROLE_AGENT)
 			continue;
 		int64_t gone = gone_s(v, s);
 		if (gone == 0)
@@ -292,7 +284,7 @@ int64_t case_deadline_ms(const struct call_case *c, bool *ret_over)
 		return 0;
 	size_t guests = 0;
 	for (size_t i = 0; i < v->seat_count; i++)
-		guests += is_guest(&v->seats[i]);
+		guests += is_guest(v->seats[i].role);
 	int64_t due = 0, gone = all_gone_s(v, guests > 0);
 	if (v->room_end_s)
 		sooner(&due, v->room_end_s + DELIVERY_S);

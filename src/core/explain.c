@@ -1,11 +1,7 @@
 /* A verdict in words: the evidence, event by event, and the sentence for people. Nothing in here names a number or an identity. Pure. */
 #include "core/case.h"
 
-#include <stdarg.h>
-#include <stdio.h>
-
 #define MAX_EVIDENCE 12
-#define MAX_WORDS 200
 
 struct words {
 	struct arena *a;
@@ -13,25 +9,22 @@ struct words {
 	bool failed;
 };
 
-static void say(struct words *w, struct slice event_id, const char *format, ...) __attribute__((format(printf, 3, 4)));
-
-static void say(struct words *w, struct slice event_id, const char *format, ...)
+/* `parts` ends with NULL. */
+static void say_parts(struct words *w, struct slice event_id, const char *const *parts)
 {
-	char text[MAX_WORDS];
-	va_list args;
-	va_start(args, format);
-	int n = vsnprintf(text, sizeof text, format, args);
-	va_end(args);
-	size_t len = n < 0 ? 0 : (size_t)n < sizeof text ? (size_t)n : sizeof text - 1;
-	struct slice says;
 	if (w->v->evidence_count == MAX_EVIDENCE)
 		return;
-	if (!arena_copy(w->a, slice_of(text, len), &says)) {
+	_cleanup_buf_ struct buf b = BUF_INIT;
+	for (; *parts; parts++)
+		buf_puts(&b, *parts);
+	struct slice says;
+	if (buf_failed(&b) || !arena_copy(w->a, buf_slice(&b), &says))
 		w->failed = true;
-		return;
-	}
-	w->v->evidence[w->v->evidence_count++] = (struct evidence){ .event_id = event_id, .says = says };
+	else
+		w->v->evidence[w->v->evidence_count++] = (struct evidence){ .event_id = event_id, .says = says };
 }
+
+#define say(w, event_id, ...) say_parts((w), (event_id), (const char *const[]){ __VA_ARGS__, NULL })
 
 static const char *status_words(unsigned status_bit)
 {
@@ -59,30 +52,33 @@ static void say_end_of_leg(struct words *w, const struct call_case *c)
 	}
 	const char *reason = disconnect_reason_name(leg->end->left_reason);
 	if (leg->direction == DIRECTION_INBOUND)
-		say(w, leg->end->ended.event_id, "%s with status %s", reason, status);
+		say(w, leg->end->ended.event_id, reason, " with status ", status);
 	else if (leg->call_tag)
-		say(w, leg->end->ended.event_id, "%s with status %s and sip.callTag", reason, status);
+		say(w, leg->end->ended.event_id, reason, " with status ", status, " and sip.callTag");
 	else
-		say(w, leg->end->ended.event_id, "%s while %s", reason, status);
+		say(w, leg->end->ended.event_id, reason, " while ", status);
 }
 
 static void say_answer_of_leg(struct words *w, const struct leg *leg)
 {
 	if (leg->answer_mark)
-		say(w, leg->answer_mark->event_id, "answered, says %s", source_words(leg->answer_mark));
+		say(w, leg->answer_mark->event_id, "answered, says ", source_words(leg->answer_mark));
 	if (leg->witness == WITNESS_AUDIO)
-		say(w, leg->answer_seen.event_id, "audio of %s %s", leg->bridge_only ? "a phone leg that nobody answered" : "another party",
-			leg->answer == ANSWER_YES ? "while the leg was there" : "within the second in which the leg ended");
+		say(w, leg->answer_seen.event_id, "audio of ", leg->bridge_only ? "a phone leg that nobody answered" : "another party",
+			leg->answer == ANSWER_YES ? " while the leg was there" : " about the time of the leg");
 	if (leg->witness == WITNESS_LEG)
 		say(w, leg->answer_seen.event_id, "another phone leg came while the leg was there");
 	if (leg->witness == WITNESS_NONE && leg->direction == DIRECTION_INBOUND)
 		say(w, SLICE_NONE, "no audio of another party while the leg was there");
-	if (leg->code_mark)
-		say(w, leg->code_mark->event_id, "SIP %d, says %s", leg->code_mark->mark.sip_code, source_words(leg->code_mark));
+	if (leg->code_mark) {
+		int code = leg->code_mark->mark.sip_code;
+		const char digits[] = { (char)('0' + code / 100 % 10), (char)('0' + code / 10 % 10), (char)('0' + code % 10), '\0' };
+		say(w, leg->code_mark->event_id, "SIP ", digits, ", says ", source_words(leg->code_mark));
+	}
 	if (leg->machine_mark)
-		say(w, leg->machine_mark->event_id, "a machine, says %s", source_words(leg->machine_mark));
+		say(w, leg->machine_mark->event_id, "a machine, says ", source_words(leg->machine_mark));
 	if (leg->transfer_mark)
-		say(w, leg->transfer_mark->event_id, "transferred, says %s", source_words(leg->transfer_mark));
+		say(w, leg->transfer_mark->event_id, "transferred, says ", source_words(leg->transfer_mark));
 }
 
 static struct slice seen_coming(const struct seat *s)
@@ -100,7 +96,7 @@ static void say_presence(struct words *w, const struct call_case *c)
 	else
 		say(w, SLICE_NONE, "no two parties in the room together");
 	if (c->end)
-		say(w, c->end->ended.event_id, "%s of %s", disconnect_reason_name(c->end->left_reason),
+		say(w, c->end->ended.event_id, disconnect_reason_name(c->end->left_reason), " of ",
 			c->end->kind == KIND_AGENT ? "an agent" : slice_is_none(c->end->left.event_id) ? "a user who never got through" : "a user");
 	else if (p->answer == ANSWER_YES)
 		say(w, SLICE_NONE, "no participant_left of the user");
@@ -112,11 +108,11 @@ static void say_room(struct words *w, const struct call_case *c)
 	if (c->failed_agent)
 		say(w, c->failed_agent->ended.event_id, "AGENT_ERROR of an agent");
 	if (c->view.ended_mark)
-		say(w, c->view.ended_mark->event_id, "ended, says %s", source_words(c->view.ended_mark));
+		say(w, c->view.ended_mark->event_id, "ended, says ", source_words(c->view.ended_mark));
 	if (!c->view.finished)
 		say(w, SLICE_NONE, "no room_finished");
 	else if (f->end_reason != ROOM_END_UNKNOWN)
-		say(w, f->finished.event_id, "room_finished, %s", room_end_reason_name(f->end_reason));
+		say(w, f->finished.event_id, "room_finished, ", room_end_reason_name(f->end_reason));
 	else
 		say(w, f->finished.event_id, "room_finished");
 }

@@ -164,6 +164,27 @@ static void close_open_seats(struct room_view *v)
 			v->seats[i].to_hi = max64(v->seats[i].to_lo, min64(v->seats[i].to_hi, end));
 }
 
+/* Where one guest's leave alone is lost and no other's explains when the room closed, that guest was there nearly until then. */
+static void bound_lost_guest(struct room_view *v)
+{
+	struct seat *lost = NULL;
+	int64_t last_s = 0;
+	for (size_t i = 0; i < v->seat_count; i++) {
+		struct seat *s = &v->seats[i];
+		if (!is_guest(s->role) || !s->was_there || (!s->left && s->superseded))
+			continue;
+		if (s->left)
+			last_s = max64(last_s, s->session->ended.at_s);
+		else if (lost)
+			return;
+		else
+			lost = s;
+	}
+	int64_t until_s = v->room_end_s - departure_s(v->facts) - ROOM_CLOSE_SLACK_S;
+	if (lost && v->finished && last_s < until_s)
+		lost->to_lo = max64(lost->to_lo, until_s * 1000);
+}
+
 /* ---- legs ---- */
 
 static struct slice call_key(const struct seat *s) { return s->session->call_id.n ? s->session->call_id : s->session->sid; }
@@ -249,12 +270,13 @@ static int legs_make(struct room_view *v, struct arena *a)
 /* A time span somebody could be heard in, as intervals. */
 struct audible {
 	int64_t from_lo, from_hi, to_lo, to_hi;
+	bool end_unseen;
 	struct sighting seen;
 };
 
 static struct audible audible_track(const struct seat *s, const struct fact_track *t)
 {
-	struct audible w = { .to_lo = s->to_lo, .to_hi = s->to_hi };
+	struct audible w = { .to_lo = s->to_lo, .to_hi = s->to_hi, .end_unseen = !s->left && !s->superseded };
 	bool published = !slice_is_none(t->published.event_id);
 	w.seen = published ? t->published : t->unpublished;
 	if (t->published_us) {
@@ -267,32 +289,41 @@ static struct audible audible_track(const struct seat *s, const struct fact_trac
 	if (!slice_is_none(t->unpublished.event_id)) {
 		w.to_lo = t->unpublished.at_s * 1000;
 		w.to_hi = w.to_lo + 999;
+		w.end_unseen = false;
 	}
 	return w;
 }
 
-/* Takes the better witness: sure before possible, another party before a leg that nobody answered, then the earlier. */
+/* How good the leg's witness is: possible, then sure: a leg that nobody answered, somebody who may have gone before, another party. */
+static int witness_rank(const struct leg *leg)
+{
+	return leg->answer != ANSWER_YES ? leg->answer == ANSWER_MAYBE : leg->bridge_only ? 2 : leg->assumed ? 3 : 4;
+}
+
+/* Takes it as the leg's witness where it is a better or an earlier one. */
 static void consider(struct leg *leg, const struct audible *w, enum witness kind, bool weak, struct slice by)
 {
-	int64_t from_hi = max64(w->from_hi, leg->joined_at_ms);
-	bool early = w->from_hi < leg->joined_at_ms;
-	bool sure = from_hi + LEGS_MARGIN_MS <= (early ? min64(leg->to_lo, w->to_lo) : leg->to_lo);
+	int64_t from_hi = max64(w->from_hi, leg->joined_at_ms), heard_until = leg->to_lo;
+	bool before = w->from_hi < leg->joined_at_ms;
+	bool proved = !before || !w->end_unseen || w->to_lo >= from_hi + LEGS_MARGIN_MS;
+	if (before)
+		heard_until = min64(heard_until, proved ? w->to_lo : w->to_hi);
+	bool sure = from_hi + LEGS_MARGIN_MS <= heard_until;
 	bool possible = w->from_lo <= leg->to_hi && w->to_hi >= leg->joined_at_ms;
 	if (!sure && !possible)
 		return;
-	enum answer answer = sure ? ANSWER_YES : ANSWER_MAYBE;
-	int64_t lo = max64(w->from_lo, leg->joined_at_ms);
-	bool better = answer > leg->answer ||
-		(answer == leg->answer && (leg->bridge_only && !weak ? true : weak && !leg->bridge_only ? false : lo < leg->answer_lo));
-	if (!better)
-		return;
-	leg->answer = answer;
-	leg->witness = kind;
-	leg->bridge_only = weak;
-	leg->answer_seen = w->seen;
-	leg->answer_by = by;
-	leg->answer_lo = lo;
-	leg->answer_hi = from_hi;
+	struct leg with = *leg;
+	with.answer = sure ? ANSWER_YES : ANSWER_MAYBE;
+	with.witness = kind;
+	with.bridge_only = weak;
+	with.assumed = !proved;
+	with.answer_seen = w->seen;
+	with.answer_by = by;
+	with.answer_lo = max64(w->from_lo, leg->joined_at_ms);
+	with.answer_hi = from_hi;
+	int better = witness_rank(&with) - witness_rank(leg);
+	if (better > 0 || (better == 0 && with.answer_lo < leg->answer_lo))
+		*leg = with;
 }
 
 /* Inbound: LiveKit answers when the leg can hear somebody, or when a second SIP leg comes in. */
@@ -311,7 +342,7 @@ static void answer_inbound(struct room_view *v, size_t index)
 		}
 		if (s->role == ROLE_SIP) {
 			struct sighting seen = slice_is_none(s->session->joined.event_id) ? s->session->ended : s->session->joined;
-			struct audible w = { s->from_lo, s->from_hi, s->to_lo, s->to_hi, seen };
+			struct audible w = { s->from_lo, s->from_hi, s->to_lo, s->to_hi, !s->left && !s->superseded, seen };
 			consider(leg, &w, WITNESS_LEG, weak, s->session->identity);
 		}
 	}
@@ -436,6 +467,7 @@ int room_view_make(const struct facts *f, struct arena *a, struct room_view *ret
 	count_seats(&v);
 	find_room_end(&v);
 	close_open_seats(&v);
+	bound_lost_guest(&v);
 	int r = legs_make(&v, a);
 	if (r < 0)
 		return r;

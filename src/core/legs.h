@@ -47,6 +47,7 @@ struct leg {
 	enum answer answer;
 	enum witness witness;
 	bool bridge_only;                 /* the only witness is another leg that nobody answered */
+	bool assumed;                     /* the witness was there before the leg, and that it stayed is not proved */
 	struct sighting answer_seen;      /* of the witness; none for a tag or a status */
 	struct slice answer_by;           /* identity of who brought the audio */
 	int64_t answer_lo, answer_hi;     /* when, as an interval; 0 = only bounded by the leg */
@@ -68,6 +69,14 @@ struct room_view {
 
 /* How far apart the moments are that two clocks or a subscription may swap: what lies nearer than this is not certain. */
 #define LEGS_MARGIN_MS 500
+
+/* LiveKit's rules for idle rooms: they close this long after the last guest's leave, and are looked at once a second. */
+#define DEPARTURE_TIMEOUT_S 20 /* where the room does not say */
+#define ROOM_CLOSE_SLACK_S 3
+static inline int64_t departure_s(const struct facts *f) { return f->departure_timeout_s ? f->departure_timeout_s : DEPARTURE_TIMEOUT_S; }
+
+/* Guests keep a room open; agents and recorders do not. */
+static inline bool is_guest(enum seat_role r) { return r == ROLE_USER || r == ROLE_PHONE || r == ROLE_SIP || r == ROLE_STRANGER; }
 
 OC_NODISCARD int room_view_make(const struct facts *f, struct arena *a, struct room_view *ret);
 

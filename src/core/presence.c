@@ -13,6 +13,9 @@ static bool is_user(const struct seat *s) { return is_party(s) && s->role != ROL
 static int64_t max64(int64_t x, int64_t y) { return x > y ? x : y; }
 static int64_t min64(int64_t x, int64_t y) { return x < y ? x : y; }
 
+/* Until when a seat counts as taken: an agent whose leave is lost is believed to have stayed, as agents do. */
+static int64_t stays_until(const struct seat *s) { return s->role == ROLE_AGENT && !s->left ? s->to_hi : s->to_lo; }
+
 /* Every pair of seats of two parties, at least one no agent. */
 static void find_meetings(const struct room_view *v, struct presence *p)
 {
@@ -22,7 +25,7 @@ static void find_meetings(const struct room_view *v, struct presence *p)
 			const struct seat *x = &v->seats[i], *y = &v->seats[k];
 			if (!is_party(x) || !is_party(y) || x->party == y->party || (!is_user(x) && !is_user(y)))
 				continue;
-			bool sure = x->from_hi <= y->to_lo && y->from_hi <= x->to_lo;
+			bool sure = x->from_hi <= stays_until(y) && y->from_hi <= stays_until(x);
 			bool possible = x->from_lo < y->to_hi && y->from_lo < x->to_hi;
 			if (!possible)
 				continue;

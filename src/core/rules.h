@@ -62,9 +62,9 @@ enum {
 	X(NEED_COUNTERPART, "nobody else was seen in the room, so a lost event could hide what became of the other side", \
 	  OUTCOME_FAILED, VERDICT_AGENT_ERROR) \
 	X(NEED_AGENTS, "the end of an agent's part was not seen; it may have failed", OUTCOME_FAILED, VERDICT_AGENT_ERROR) \
-	X(NEED_AUDIO, "no other party's audio was seen", OUTCOME_NO_ANSWER, VERDICT_AGENT_UNAVAILABLE) \
+	X(NEED_AUDIO, "no other party's audio was surely there with the leg", OUTCOME_NO_ANSWER, VERDICT_AGENT_UNAVAILABLE) \
 	X(NEED_SHORT_TALK, "after 15 s and more LiveKit reports lost media like a hang-up", OUTCOME_FAILED, VERDICT_MEDIA_TIMEOUT) \
-	X(NEED_LONG_OVERLAP, "they were together for a moment only", OUTCOME_NO_ANSWER, VERDICT_UNANSWERED) \
+	X(NEED_LONG_OVERLAP, "how long they were together is not known, or it was a moment only", OUTCOME_NO_ANSWER, VERDICT_UNANSWERED) \
 	X(NEED_ONE_SESSION, "the leg had to connect again, and its status starts anew then", OUTCOME_COMPLETED, VERDICT_HANGUP) \
 	X(NEED_NOTHING_AFTER, "a later attempt could be hidden by lost events", OUTCOME_UNKNOWN, VERDICT_EVENTS_LOST)
 enum {

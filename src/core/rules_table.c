@@ -201,8 +201,8 @@ static const struct rule RULES[] = {
 	  OR(ALT(NO_ANSWER, AGENT_UNAVAILABLE), ALT(COMPLETED, HANGUP)))
 
 	/* ---- inbound, not answered, or nobody can say ---- */
-	ROW("in-answered-in-last-second", IN, MAYBE, ANY_R, ANY_S, NO_ANSWER, CALLER_ABANDONED, AMBIGUOUS, UNKNOWN,
-	  "Another party became audible within the second in which the caller's leg ended; which came first cannot be told.",
+	ROW("in-perhaps-heard", IN, MAYBE, ANY_R, ANY_S, NO_ANSWER, CALLER_ABANDONED, AMBIGUOUS, UNKNOWN,
+	  "Another party was audible about the time at which the caller's leg began or ended; whether the leg heard it cannot be told.",
 	  OR(ALT(COMPLETED, HANGUP)))
 	ROW("in-too-long-unanswered", IN, NO, R(CLIENT_INITIATED), S(HANGUP), COMPLETED, HANGUP, AMBIGUOUS, UNKNOWN,
 	  "Nobody else was heard, but the leg lasted {seconds} s, longer than LiveKit lets a caller wait: events must be lost.",

@@ -1,0 +1,310 @@
+/* core/facts.c: folding and merging, whatever the order, the repetitions and the limits. */
+#include "core_fixture.h"
+
+static struct slice encoded(struct history *h, const struct facts *f)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT;
+	struct slice s;
+	facts_encode(f, &b);
+	assert_false(buf_failed(&b));
+	assert_true(arena_copy(h->a, buf_slice(&b), &s));
+	return s;
+}
+
+static void assert_same(struct history *h, const struct facts *x, const struct facts *y)
+{
+	struct slice a = encoded(h, x), b = encoded(h, y);
+	if (!slice_eq(a, b))
+		fail_msg("%.*s\ndiffers from\n%.*s", SLICE_FMT(a), SLICE_FMT(b));
+}
+
+static struct facts *folded(struct history *h, const size_t *order, size_t n)
+{
+	struct facts *f;
+	assert_int_equal(facts_new(h->a, SLICE("RM_1"), &f), 0);
+	for (size_t i = 0; i < n; i++)
+		assert_int_equal(facts_fold(f, &h->events[order[i]]), 0);
+	return f;
+}
+
+static void a_call_backwards_gives_the_same_facts(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	dial_and_end(h, REASON_CLIENT_INITIATED, STATUS_HANGUP, true, 5000);
+	size_t backwards[HISTORY_MAX];
+	for (size_t i = 0; i < h->n; i++)
+		backwards[i] = h->n - 1 - i;
+	assert_same(h, facts_of(h), folded(h, backwards, h->n));
+}
+
+static void an_event_folded_twice_counts_once(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	dial_and_end(h, REASON_USER_REJECTED, STATUS_RINGING, false, 2000);
+	struct facts *once = facts_of(h), *twice = facts_of(h);
+	for (size_t i = 0; i < h->n; i++)
+		assert_int_equal(facts_fold(twice, &h->events[i]), 0);
+	assert_same(h, once, twice);
+}
+
+static void two_halves_merged_either_way_are_the_whole(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	dial_and_end(h, REASON_CLIENT_INITIATED, STATUS_HANGUP, true, 5000);
+	size_t even[HISTORY_MAX], odd[HISTORY_MAX], evens = 0, odds = 0;
+	for (size_t i = 0; i < h->n; i++)
+		*(i % 2 ? &odd[odds++] : &even[evens++]) = i;
+	struct facts *x = folded(h, even, evens), *y = folded(h, odd, odds);
+	struct facts *xy = folded(h, even, evens), *yx = folded(h, odd, odds);
+	assert_int_equal(facts_merge(xy, y), 0);
+	assert_int_equal(facts_merge(yx, x), 0);
+	assert_same(h, xy, yx);
+	assert_same(h, xy, facts_of(h));
+	assert_int_equal(facts_merge(xy, xy), 0);
+	assert_same(h, xy, yx);
+}
+
+static void progress_is_never_lost(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	leaves(h, &CALLEE, REASON_CLIENT_INITIATED, STATUS_HANGUP, true, 4000);
+	joins(h, &CALLEE, STATUS_DIALING, 80);
+	struct facts *f = facts_of(h);
+	assert_int_equal(f->session_count, 1);
+	assert_int_equal(f->sessions[0].statuses, 1u << STATUS_HANGUP | 1u << STATUS_DIALING);
+	assert_true(f->sessions[0].call_tag);
+}
+
+static void a_joining_known_to_the_millisecond_beats_one_known_to_the_second(void **state)
+{
+	(void)state;
+	for (int order = 0; order < 2; order++) {
+		_cleanup_history_ struct history *h = history_new();
+		struct who second = CALLEE, exact = CALLEE;
+		second.joined_ms = 0;
+		exact.joined_ms = 123;
+		joins(h, order ? &second : &exact, STATUS_DIALING, 200);
+		joins(h, order ? &exact : &second, STATUS_DIALING, 300);
+		h->events[order ? 0 : 1].participant.joined_at_whole_s = true;
+		struct facts *f = facts_of(h);
+		assert_int_equal(f->sessions[0].joined_at_ms, T0 + 123);
+		assert_false(f->sessions[0].joined_at_whole_s);
+	}
+}
+
+static void of_two_exact_joinings_the_earlier_stays(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	struct who later = CALLEE;
+	later.joined_ms = 900;
+	joins(h, &later, STATUS_DIALING, 1000);
+	joins(h, &CALLEE, STATUS_DIALING, 1000);
+	assert_int_equal(facts_of(h)->sessions[0].joined_at_ms, T0 + CALLEE.joined_ms);
+}
+
+static void a_text_that_differs_is_settled_the_same_way_in_any_order(void **state)
+{
+	(void)state;
+	for (int order = 0; order < 2; order++) {
+		_cleanup_history_ struct history *h = history_new();
+		joins(h, &CALLEE, STATUS_DIALING, 80);
+		joins(h, &CALLEE, STATUS_DIALING, 90);
+		h->events[order].participant.identity = SLICE("a");
+		h->events[!order].participant.identity = SLICE("b");
+		h->events[order].participant.sip_phone_number = SLICE_NONE;
+		struct facts *f = facts_of(h);
+		assert_true(slice_eq_cstr(f->sessions[0].identity, "b"));
+		assert_true(slice_eq_cstr(f->sessions[0].phone_number, "+13125550178"));
+	}
+}
+
+static void of_several_ends_of_a_session_the_last_one_tells(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	goes(h, &USER, REASON_CLIENT_INITIATED, 9000);
+	goes(h, &USER, REASON_DUPLICATE_IDENTITY, 4000);
+	struct facts *f = facts_of(h);
+	assert_int_equal(f->sessions[0].left_reason, REASON_CLIENT_INITIATED);
+	assert_int_equal(f->sessions[0].ended.at_s, (T0 + 9000) / 1000);
+	assert_int_equal(f->sessions[0].left.at_s, (T0 + 4000) / 1000);
+}
+
+static void a_track_event_alone_leaves_the_kind_open(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	publishes(h, &AGENT, "TR_1", 100);
+	assert_int_equal(facts_of(h)->sessions[0].kind, KIND_UNKNOWN);
+	joins(h, &AGENT, STATUS_NONE, 30);
+	assert_int_equal(facts_of(h)->sessions[0].kind, KIND_AGENT);
+}
+
+static void video_and_data_tracks_are_not_kept(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	publishes(h, &USER, "TR_video", 100);
+	h->events[0].track.audio = false;
+	assert_int_equal(facts_of(h)->sessions[0].track_count, 0);
+}
+
+static void sip_attributes_of_somebody_who_is_no_phone_are_not_believed(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	joins(h, &USER, STATUS_NONE, 30);
+	h->events[0].participant.sip_call_id = SLICE("SCL_forged");
+	h->events[0].participant.sip_call_tag = true;
+	h->events[0].participant.tenant = SLICE("somebody-else");
+	struct facts *f = facts_of(h);
+	assert_true(slice_is_empty(f->sessions[0].call_id));
+	assert_false(f->sessions[0].call_tag);
+	assert_int_equal(f->tenant_count, 0);
+}
+
+static void an_event_of_an_unknown_type_moves_the_span_and_nothing_else(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	room_started(h);
+	struct event *e = history_add(h, EVENT_UNKNOWN, 7000);
+	e->participant.sid = SLICE("PA_x");
+	struct facts *f = facts_of(h);
+	assert_int_equal(f->session_count, 0);
+	assert_int_equal(f->last_event_s, (T0 + 7000) / 1000);
+}
+
+static void beyond_the_limit_the_smallest_sessions_stay_in_any_order(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	struct facts *up, *down;
+	assert_int_equal(facts_new(h->a, SLICE("RM_1"), &up), 0);
+	assert_int_equal(facts_new(h->a, SLICE("RM_1"), &down), 0);
+	enum { N = FACTS_MAX_SESSIONS + 5 };
+	for (int i = 0; i < N; i++) {
+		char sid[2][16];
+		(void)snprintf(sid[0], sizeof sid[0], "PA_%05d", i);
+		(void)snprintf(sid[1], sizeof sid[1], "PA_%05d", N - 1 - i);
+		h->n = 0;
+		joins(h, &USER, STATUS_NONE, 30);
+		h->events[0].participant.sid = slice_cstr(sid[0]);
+		assert_int_equal(facts_fold(up, &h->events[0]), 0);
+		h->events[0].participant.sid = slice_cstr(sid[1]);
+		assert_int_equal(facts_fold(down, &h->events[0]), 0);
+		assert_int_equal(up->overflow, i >= FACTS_MAX_SESSIONS);
+	}
+	assert_int_equal(up->session_count, FACTS_MAX_SESSIONS);
+	assert_true(slice_eq_cstr(up->sessions[0].sid, "PA_00000"));
+	assert_same(h, up, down);
+}
+
+static void beyond_the_limit_of_tracks_the_call_is_marked_as_overflowing(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	static const char *const NAMES[] = { "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q" };
+	for (size_t i = 0; i < 17; i++)
+		publishes(h, &USER, NAMES[16 - i], 100);
+	struct facts *f = facts_of(h);
+	assert_int_equal(f->sessions[0].track_count, FACTS_MAX_TRACKS);
+	assert_true(slice_eq_cstr(f->sessions[0].tracks[0].sid, "a"));
+	assert_true(slice_eq_cstr(f->sessions[0].tracks[15].sid, "p"));
+	assert_true(f->overflow);
+}
+
+static void an_egress_grows_to_its_end_and_never_back(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	struct event *e = history_add(h, EVENT_EGRESS_ENDED, 9000);
+	e->egress = (struct event_egress){ .egress_id = SLICE("EG_1"), .status = EGRESS_COMPLETE, .location = SLICE("s3://b/a.ogg") };
+	e = history_add(h, EVENT_EGRESS_UPDATED, 2000);
+	e->egress = (struct event_egress){ .egress_id = SLICE("EG_1"), .status = EGRESS_ACTIVE };
+	struct facts *f = facts_of(h);
+	assert_int_equal(f->egress_count, 1);
+	assert_int_equal(f->egresses[0].status, EGRESS_COMPLETE);
+	assert_true(slice_eq_cstr(f->egresses[0].location, "s3://b/a.ogg"));
+	assert_false(slice_is_none(f->egresses[0].ended.event_id));
+}
+
+static void an_egress_that_never_got_an_id_is_no_egress(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	history_add(h, EVENT_EGRESS_ENDED, 9000)->egress = (struct event_egress){ .status = EGRESS_FAILED };
+	assert_int_equal(facts_of(h)->egress_count, 0);
+}
+
+static void marks_are_all_kept_by_their_ids(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	(void)marks(h, MARK_SIP_RESULT, MARK_SOURCE_DIALER, 486, 1000);
+	(void)marks(h, MARK_NOTE, MARK_SOURCE_APP, 0, 2000);
+	struct facts *f = facts_of(h);
+	assert_int_equal(f->mark_count, 2);
+	assert_int_equal(f->marks[0].mark.sip_code, 486);
+}
+
+static void tenants_are_witnesses_by_rank_each_once(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	joins(h, &AGENT, STATUS_NONE, 30);
+	joins(h, &CALLEE, STATUS_DIALING, 80);
+	h->events[0].participant.tenant = h->events[1].participant.tenant = SLICE("acme");
+	h->events[1].room.tenant = SLICE("acme");
+	struct facts *f = facts_of(h);
+	assert_int_equal(f->tenant_count, 2);
+	assert_int_equal(f->tenants[0].rank, TENANT_ROOM_METADATA);
+	assert_int_equal(f->tenants[1].rank, TENANT_ATTRIBUTE);
+	assert_true(slice_eq_cstr(f->tenants[1].event_id, "EV_000"));
+}
+
+static void more_keys_than_are_kept_do_not_spoil_the_call(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	static const char *const KEYS[] = { "k9", "k8", "k7", "k6", "k5", "k4", "k3", "k2", "k1", "k0" };
+	for (size_t i = 0; i < 10; i++) {
+		room_started(h);
+		h->events[i].key_id = slice_cstr(KEYS[i]);
+	}
+	struct facts *f = facts_of(h);
+	assert_int_equal(f->key_id_count, FACTS_MAX_KEY_IDS);
+	assert_true(slice_eq_cstr(f->key_ids[0], "k0"));
+	assert_false(f->overflow);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_call_backwards_gives_the_same_facts),
+		cmocka_unit_test(an_event_folded_twice_counts_once),
+		cmocka_unit_test(two_halves_merged_either_way_are_the_whole),
+		cmocka_unit_test(progress_is_never_lost),
+		cmocka_unit_test(a_joining_known_to_the_millisecond_beats_one_known_to_the_second),
+		cmocka_unit_test(of_two_exact_joinings_the_earlier_stays),
+		cmocka_unit_test(a_text_that_differs_is_settled_the_same_way_in_any_order),
+		cmocka_unit_test(of_several_ends_of_a_session_the_last_one_tells),
+		cmocka_unit_test(a_track_event_alone_leaves_the_kind_open),
+		cmocka_unit_test(video_and_data_tracks_are_not_kept),
+		cmocka_unit_test(sip_attributes_of_somebody_who_is_no_phone_are_not_believed),
+		cmocka_unit_test(an_event_of_an_unknown_type_moves_the_span_and_nothing_else),
+		cmocka_unit_test(beyond_the_limit_the_smallest_sessions_stay_in_any_order),
+		cmocka_unit_test(beyond_the_limit_of_tracks_the_call_is_marked_as_overflowing),
+		cmocka_unit_test(an_egress_grows_to_its_end_and_never_back),
+		cmocka_unit_test(an_egress_that_never_got_an_id_is_no_egress),
+		cmocka_unit_test(marks_are_all_kept_by_their_ids),
+		cmocka_unit_test(tenants_are_witnesses_by_rank_each_once),
+		cmocka_unit_test(more_keys_than_are_kept_do_not_spoil_the_call),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,657 @@
+/* core/verdict.c: histories of every kind of call, and what is said about them. */
+#include "core_fixture.h"
+
+/* ---- outbound ---- */
+
+static void outbound_endings_without_an_answer(void **state)
+{
+	(void)state;
+	static const struct {
+		enum disconnect_reason reason;
+		enum sip_status status;
+		int64_t ms;
+		const char *want;
+	} ENDS[] = {
+		{ REASON_USER_REJECTED, STATUS_RINGING, 2000, "busy/rejected_ambiguous likely" },
+		{ REASON_USER_REJECTED, STATUS_DIALING, 700, "busy/rejected_ambiguous ambiguous" },
+		{ REASON_USER_UNAVAILABLE, STATUS_RINGING, 6000, "no_answer/unanswered likely" },
+		{ REASON_USER_UNAVAILABLE, STATUS_RINGING, 180100, "no_answer/ring_timeout certain" },
+		{ REASON_USER_UNAVAILABLE, STATUS_DIALING, 32100, "failed/trunk_failure likely" },
+		{ REASON_USER_UNAVAILABLE, STATUS_DIALING, 600, "failed/invalid_number ambiguous" },
+		{ REASON_USER_UNAVAILABLE, STATUS_DIALING, 60000, "no_answer/ring_timeout likely" },
+		{ REASON_CLIENT_INITIATED, STATUS_DIALING, 400, "failed/trunk_failure likely" },
+		{ REASON_CLIENT_INITIATED, STATUS_DIALING, 32100, "failed/trunk_failure likely" },
+		{ REASON_CLIENT_INITIATED, STATUS_DIALING, 60000, "no_answer/ring_timeout ambiguous" },
+		{ REASON_CLIENT_INITIATED, STATUS_RINGING, 3000, "no_answer/unanswered ambiguous" },
+		{ REASON_CLIENT_INITIATED, STATUS_RINGING, 180100, "no_answer/ring_timeout likely" },
+		{ REASON_CLIENT_INITIATED, STATUS_HANGUP, 3000, "no_answer/canceled likely" },
+		{ REASON_SIP_TRUNK_FAILURE, STATUS_DIALING, 400, "failed/trunk_failure certain" },
+		{ REASON_SIP_TRUNK_FAILURE, STATUS_RINGING, 400, "failed/trunk_failure certain" },
+		{ REASON_ROOM_DELETED, STATUS_RINGING, 3000, "no_answer/canceled certain" },
+		{ REASON_PARTICIPANT_REMOVED, STATUS_RINGING, 3000, "no_answer/canceled certain" },
+		{ REASON_PARTICIPANT_REMOVED, STATUS_DIALING, 3000, "no_answer/canceled likely" },
+		{ REASON_ROOM_CLOSED, STATUS_RINGING, 3000, "no_answer/canceled likely" },
+		{ REASON_CONNECTION_TIMEOUT, STATUS_RINGING, 23000, "failed/connection_lost likely" },
+		{ REASON_SIGNAL_CLOSE, STATUS_DIALING, 2000, "failed/connection_lost likely" },
+		{ REASON_SERVER_SHUTDOWN, STATUS_RINGING, 2000, "failed/server_shutdown likely" },
+		{ REASON_MEDIA_FAILURE, STATUS_RINGING, 2000, "failed/media_failure likely" },
+		{ REASON_JOIN_FAILURE, STATUS_DIALING, 2000, "failed/join_failure likely" },
+		{ REASON_DUPLICATE_IDENTITY, STATUS_RINGING, 2000, "no_answer/canceled ambiguous" },
+		{ REASON_MIGRATION, STATUS_RINGING, 2000, "failed/connection_lost ambiguous" },
+		{ REASON_STATE_MISMATCH, STATUS_DIALING, 2000, "failed/connection_lost ambiguous" },
+		{ REASON_UNKNOWN, STATUS_RINGING, 2000, "failed/setup_failed ambiguous" },
+	};
+	for (size_t i = 0; i < sizeof ENDS / sizeof ENDS[0]; i++) {
+		_cleanup_history_ struct history *h = history_new();
+		dial_and_end(h, ENDS[i].reason, ENDS[i].status, false, ENDS[i].ms);
+		judges(h, ENDS[i].want);
+	}
+}
+
+static void outbound_endings_after_an_answer(void **state)
+{
+	(void)state;
+	static const struct {
+		enum disconnect_reason reason;
+		enum sip_status status;
+		int64_t ms;
+		const char *want;
+	} ENDS[] = {
+		{ REASON_CLIENT_INITIATED, STATUS_HANGUP, 5000, "completed/hangup certain" },
+		{ REASON_ROOM_DELETED, STATUS_ACTIVE, 5000, "completed/agent_hangup certain" },
+		{ REASON_PARTICIPANT_REMOVED, STATUS_ACTIVE, 5000, "completed/agent_hangup certain" },
+		{ REASON_ROOM_DELETED, STATUS_HANGUP, 5000, "completed/agent_hangup certain" },
+		{ REASON_CONNECTION_TIMEOUT, STATUS_HANGUP, 5000, "completed/hangup likely" },
+		{ REASON_CLIENT_INITIATED, STATUS_ACTIVE, 20000, "failed/media_timeout likely" },
+		{ REASON_CLIENT_INITIATED, STATUS_AUTOMATION, 20000, "failed/media_timeout likely" },
+		{ REASON_CLIENT_INITIATED, STATUS_DIALING, 20000, "failed/media_timeout likely" },
+		{ REASON_CLIENT_INITIATED, STATUS_ACTIVE, 6000, "failed/server_shutdown likely" },
+		{ REASON_ROOM_CLOSED, STATUS_ACTIVE, 5000, "completed/room_closed likely" },
+		{ REASON_SERVER_SHUTDOWN, STATUS_ACTIVE, 5000, "failed/server_shutdown likely" },
+		{ REASON_CONNECTION_TIMEOUT, STATUS_ACTIVE, 25000, "failed/connection_lost likely" },
+		{ REASON_SIP_TRUNK_FAILURE, STATUS_ACTIVE, 5000, "failed/trunk_failure likely" },
+		{ REASON_MEDIA_FAILURE, STATUS_ACTIVE, 5000, "failed/media_failure likely" },
+		{ REASON_DUPLICATE_IDENTITY, STATUS_ACTIVE, 5000, "completed/agent_hangup ambiguous" },
+		{ REASON_MIGRATION, STATUS_ACTIVE, 5000, "failed/connection_lost ambiguous" },
+		{ REASON_USER_REJECTED, STATUS_ACTIVE, 5000, "completed/hangup ambiguous" },
+		{ REASON_UNKNOWN, STATUS_ACTIVE, 5000, "completed/hangup ambiguous" },
+	};
+	for (size_t i = 0; i < sizeof ENDS / sizeof ENDS[0]; i++) {
+		_cleanup_history_ struct history *h = history_new();
+		dial_and_end(h, ENDS[i].reason, ENDS[i].status, true, ENDS[i].ms);
+		judges(h, ENDS[i].want);
+	}
+}
+
+static void a_leg_that_only_aborted_is_judged_like_one_that_left(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	room_started(h);
+	participant_event(h, EVENT_PARTICIPANT_ABORTED, &CALLEE, STATUS_DIALING, false, 600)->participant.disconnect_reason = REASON_USER_REJECTED;
+	room_finished(h, 3000);
+	judges(h, "busy/rejected_ambiguous ambiguous");
+}
+
+static void a_lost_leave_of_an_outbound_leg_leaves_no_honest_choice(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	dial(h);
+	agent_goes(h, 9000);
+	judges(h, "unknown/events_lost ambiguous");
+}
+
+static void a_lost_leave_after_more_than_the_ring_limit_means_an_answer(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	dial(h);
+	unpublishes(h, &CALLEE, "TR_callee", 110, 300000);
+	agent_goes(h, 301000);
+	judges(h, "completed/hangup likely");
+}
+
+static void an_answered_leg_that_reconnects_stays_answered(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	struct who again = CALLEE;
+	again.sid = "PA_again";
+	again.joined_ms = 10000;
+	dial(h);
+	leaves(h, &CALLEE, REASON_STATE_MISMATCH, STATUS_ACTIVE, true, 9900);
+	participant_event(h, EVENT_PARTICIPANT_JOINED, &again, STATUS_DIALING, true, 10030);
+	leaves(h, &again, REASON_CLIENT_INITIATED, STATUS_HANGUP, true, 20000);
+	agent_goes(h, 21000);
+	judges(h, "completed/hangup certain");
+	struct verdict v = verdict_at(h, FAR_FUTURE);
+	assert_int_equal(v.started_at_ms, T0 + CALLEE.joined_ms);
+	assert_int_equal(v.duration_s, 19);
+}
+
+static void a_restarted_server_goes_on_with_the_same_call(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	struct who callee2 = CALLEE, agent2 = AGENT;
+	callee2.sid = "PA_callee2";
+	agent2.sid = "PA_agent2";
+	callee2.joined_ms = agent2.joined_ms = 10000;
+	dial(h);
+	room_started(h);
+	joins(h, &agent2, STATUS_NONE, 10030);
+	participant_event(h, EVENT_PARTICIPANT_JOINED, &callee2, STATUS_DIALING, true, 10030);
+	leaves(h, &callee2, REASON_CLIENT_INITIATED, STATUS_HANGUP, true, 25000);
+	goes(h, &agent2, REASON_ROOM_CLOSED, 27000);
+	room_finished(h, 27000);
+	judges(h, "completed/hangup certain");
+}
+
+static void a_redial_after_a_busy_line_is_a_completed_call(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	struct who redial = CALLEE;
+	redial.sid = "PA_redial";
+	redial.call = "SCL_2";
+	redial.joined_ms = 4000;
+	dial(h);
+	leaves(h, &CALLEE, REASON_USER_REJECTED, STATUS_RINGING, false, 2000);
+	joins(h, &redial, STATUS_DIALING, 4030);
+	leaves(h, &redial, REASON_CLIENT_INITIATED, STATUS_HANGUP, true, 12000);
+	agent_goes(h, 13000);
+	judges(h, "completed/hangup certain");
+	assert_true(slice_eq_cstr(verdict_at(h, FAR_FUTURE).sip_call_id, "SCL_2"));
+}
+
+static void nobody_else_in_the_room_keeps_a_hangup_from_being_certain(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	room_started(h);
+	joins(h, &CALLEE, STATUS_DIALING, 80);
+	leaves(h, &CALLEE, REASON_CLIENT_INITIATED, STATUS_HANGUP, true, 5000);
+	room_finished(h, 7000);
+	judges(h, "completed/hangup likely");
+}
+
+static void an_agent_error_before_the_hangup_is_a_failure(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	dial(h);
+	goes(h, &AGENT, REASON_AGENT_ERROR, 4000);
+	leaves(h, &CALLEE, REASON_CLIENT_INITIATED, STATUS_HANGUP, true, 6000);
+	room_finished(h, 8000);
+	judges(h, "failed/agent_error likely");
+}
+
+static void a_stranger_in_the_room_keeps_every_verdict_from_being_certain(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	struct who stranger = { .sid = "PA_x", .identity = "sip_3", .kind = KIND_UNKNOWN };
+	dial_and_end(h, REASON_CLIENT_INITIATED, STATUS_HANGUP, true, 5000);
+	publishes(h, &stranger, "TR_x", 1000);
+	judges(h, "completed/hangup likely");
+}
+
+/* ---- inbound ---- */
+
+static struct history *inbound(struct history *h, int64_t heard_ms, enum disconnect_reason r, enum sip_status status, int64_t end_ms)
+{
+	call_in(h);
+	if (heard_ms) {
+		struct who agent = AGENT;
+		agent.joined_ms = heard_ms - 100;
+		joins(h, &agent, STATUS_NONE, heard_ms - 50);
+		publishes(h, &agent, "TR_agent", heard_ms);
+	}
+	leaves(h, &CALLER, r, status, true, end_ms);
+	if (heard_ms)
+		goes(h, &AGENT, REASON_CLIENT_INITIATED, end_ms + 1000);
+	room_finished(h, end_ms + 2000);
+	return h;
+}
+
+static void inbound_endings(void **state)
+{
+	(void)state;
+	static const struct {
+		int64_t heard_ms;
+		enum disconnect_reason reason;
+		enum sip_status status;
+		int64_t end_ms;
+		const char *want;
+	} ENDS[] = {
+		{ 1500, REASON_CLIENT_INITIATED, STATUS_HANGUP, 7000, "completed/hangup certain" },
+		{ 1500, REASON_CLIENT_INITIATED, STATUS_HANGUP, 30000, "completed/hangup likely" }, /* lost media looks the same */
+		{ 1500, REASON_ROOM_DELETED, STATUS_ACTIVE, 30000, "completed/agent_hangup certain" },
+		{ 1500, REASON_PARTICIPANT_REMOVED, STATUS_ACTIVE, 7000, "completed/agent_hangup certain" },
+		{ 1500, REASON_ROOM_DELETED, STATUS_RINGING, 7000, "completed/agent_hangup ambiguous" },
+		{ 1500, REASON_CLIENT_INITIATED, STATUS_ACTIVE, 7000, "failed/setup_failed likely" },
+		{ 1500, REASON_CLIENT_INITIATED, STATUS_ACTIVE, 70000, "failed/server_shutdown likely" },
+		{ 1500, REASON_CLIENT_INITIATED, STATUS_RINGING, 7000, "failed/setup_failed likely" },
+		{ 1500, REASON_CONNECTION_TIMEOUT, STATUS_ACTIVE, 30000, "failed/connection_lost likely" },
+		{ 1500, REASON_SERVER_SHUTDOWN, STATUS_ACTIVE, 30000, "failed/server_shutdown likely" },
+		{ 6500, REASON_CLIENT_INITIATED, STATUS_HANGUP, 6700, "no_answer/caller_abandoned ambiguous" },
+		{ 7200, REASON_CLIENT_INITIATED, STATUS_HANGUP, 5000, "no_answer/caller_abandoned likely" },
+		{ 0, REASON_CLIENT_INITIATED, STATUS_HANGUP, 5000, "no_answer/caller_abandoned likely" },
+		{ 0, REASON_CLIENT_INITIATED, STATUS_HANGUP, 300000, "completed/hangup ambiguous" },
+		{ 0, REASON_CLIENT_INITIATED, STATUS_RINGING, 180040, "no_answer/agent_unavailable likely" },
+		{ 0, REASON_CLIENT_INITIATED, STATUS_RINGING, 20000, "no_answer/agent_unavailable likely" },
+		{ 0, REASON_ROOM_DELETED, STATUS_RINGING, 5000, "no_answer/canceled likely" },
+		{ 0, REASON_ROOM_CLOSED, STATUS_RINGING, 5000, "no_answer/agent_unavailable likely" },
+		{ 0, REASON_CONNECTION_TIMEOUT, STATUS_RINGING, 23000, "failed/connection_lost likely" },
+		{ 0, REASON_CLIENT_INITIATED, STATUS_ACTIVE, 5000, "failed/setup_failed likely" },
+		{ 0, REASON_DUPLICATE_IDENTITY, STATUS_RINGING, 5000, "no_answer/caller_abandoned ambiguous" },
+	};
+	for (size_t i = 0; i < sizeof ENDS / sizeof ENDS[0]; i++) {
+		_cleanup_history_ struct history *h = history_new();
+		judges(inbound(h, ENDS[i].heard_ms, ENDS[i].reason, ENDS[i].status, ENDS[i].end_ms), ENDS[i].want);
+	}
+}
+
+static void an_agent_that_rejects_a_ringing_call_is_the_app(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	call_in(h);
+	joins(h, &AGENT, STATUS_NONE, 1000);
+	leaves(h, &CALLER, REASON_PARTICIPANT_REMOVED, STATUS_RINGING, true, 3000);
+	goes(h, &AGENT, REASON_CLIENT_INITIATED, 4000);
+	room_finished(h, 5000);
+	judges(h, "no_answer/canceled certain");
+}
+
+static void an_agent_without_a_voice_answers_nobody(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	call_in(h);
+	joins(h, &AGENT, STATUS_NONE, 100);
+	leaves(h, &CALLER, REASON_CLIENT_INITIATED, STATUS_HANGUP, true, 5000);
+	goes(h, &AGENT, REASON_CLIENT_INITIATED, 6000);
+	room_finished(h, 8000);
+	judges(h, "no_answer/caller_abandoned likely");
+}
+
+static void a_caller_bridged_to_a_phone_that_nobody_took_is_ambiguous(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	struct who human = CALLEE;
+	human.joined_ms = 2000;
+	call_in(h);
+	joins(h, &human, STATUS_DIALING, 2030);
+	leaves(h, &human, REASON_USER_UNAVAILABLE, STATUS_RINGING, false, 20000);
+	leaves(h, &CALLER, REASON_CLIENT_INITIATED, STATUS_HANGUP, true, 22000);
+	room_finished(h, 25000);
+	judges(h, "completed/hangup ambiguous");
+}
+
+static void a_caller_whose_leave_is_lost(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	call_in(h);
+	room_finished(h, 9000);
+	judges(h, "no_answer/unanswered ambiguous");
+	h->n -= 1;
+	joins(h, &AGENT, STATUS_NONE, 1000);
+	publishes(h, &AGENT, "TR_agent", 1200);
+	unpublishes(h, &CALLER, "TR_caller", 60, 8000);
+	goes(h, &AGENT, REASON_CLIENT_INITIATED, 9000);
+	room_finished(h, 11000);
+	judges(h, "completed/hangup likely");
+}
+
+/* ---- web ---- */
+
+static struct history *web(struct history *h, enum disconnect_reason r, int64_t end_ms)
+{
+	room_started(h);
+	joins(h, &USER, STATUS_NONE, 40);
+	joins(h, &AGENT, STATUS_NONE, 50);
+	goes(h, &USER, r, end_ms);
+	goes(h, &AGENT, REASON_CLIENT_INITIATED, end_ms + 1000);
+	room_finished(h, end_ms + 2000);
+	return h;
+}
+
+static void web_endings(void **state)
+{
+	(void)state;
+	static const struct {
+		enum disconnect_reason reason;
+		int64_t ms;
+		const char *want;
+	} ENDS[] = {
+		{ REASON_CLIENT_INITIATED, 5000, "completed/user_left certain" },
+		{ REASON_CLIENT_INITIATED, 1100, "completed/user_left likely" }, /* together for a moment only */
+		{ REASON_ROOM_DELETED, 5000, "completed/agent_hangup certain" },
+		{ REASON_PARTICIPANT_REMOVED, 5000, "completed/agent_hangup certain" },
+		{ REASON_ROOM_CLOSED, 5000, "completed/room_closed likely" },
+		{ REASON_CONNECTION_TIMEOUT, 25000, "completed/connection_lost likely" },
+		{ REASON_SIGNAL_CLOSE, 25000, "completed/connection_lost likely" },
+		{ REASON_DUPLICATE_IDENTITY, 5000, "completed/connection_lost likely" },
+		{ REASON_SERVER_SHUTDOWN, 5000, "failed/server_shutdown likely" },
+		{ REASON_MEDIA_FAILURE, 5000, "failed/media_failure likely" },
+		{ REASON_STATE_MISMATCH, 5000, "completed/user_left ambiguous" },
+	};
+	for (size_t i = 0; i < sizeof ENDS / sizeof ENDS[0]; i++) {
+		_cleanup_history_ struct history *h = history_new();
+		judges(web(h, ENDS[i].reason, ENDS[i].ms), ENDS[i].want);
+		assert_int_equal(verdict_at(h, FAR_FUTURE).direction, DIRECTION_WEB);
+	}
+}
+
+static void web_rooms_in_which_nobody_met(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	room_started(h);
+	room_finished(h, 5000);
+	judges(h, "no_answer/nobody_joined likely");
+	joins(h, &AGENT, STATUS_NONE, 30);
+	goes(h, &AGENT, REASON_ROOM_CLOSED, 5000);
+	judges(h, "no_answer/user_never_joined likely");
+	aborts(h, &USER, REASON_CLIENT_INITIATED, 3000);
+	judges(h, "no_answer/caller_abandoned likely");
+	h->events[h->n - 1].participant.disconnect_reason = REASON_SIGNAL_CLOSE;
+	judges(h, "failed/join_failure likely");
+}
+
+static void a_user_who_waits_alone(void **state)
+{
+	(void)state;
+	static const struct {
+		enum disconnect_reason reason;
+		const char *want;
+	} ENDS[] = {
+		{ REASON_CLIENT_INITIATED, "no_answer/agent_unavailable likely" }, { REASON_ROOM_DELETED, "no_answer/canceled likely" },
+		{ REASON_CONNECTION_TIMEOUT, "failed/connection_lost likely" }, { REASON_SERVER_SHUTDOWN, "failed/server_shutdown likely" },
+	};
+	for (size_t i = 0; i < sizeof ENDS / sizeof ENDS[0]; i++) {
+		_cleanup_history_ struct history *h = history_new();
+		room_started(h);
+		joins(h, &USER, STATUS_NONE, 40);
+		goes(h, &USER, ENDS[i].reason, 5000);
+		room_finished(h, 8000);
+		judges(h, ENDS[i].want);
+	}
+}
+
+static void an_agent_error_ends_a_web_call_when_the_agent_went(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	room_started(h);
+	joins(h, &USER, STATUS_NONE, 40);
+	joins(h, &AGENT, STATUS_NONE, 50);
+	goes(h, &AGENT, REASON_AGENT_ERROR, 3000);
+	goes(h, &USER, REASON_CLIENT_INITIATED, 5000);
+	room_finished(h, 7000);
+	judges(h, "failed/agent_error likely");
+	assert_int_equal(verdict_at(h, FAR_FUTURE).ended_at_ms, T0 + 3000);
+}
+
+static void a_room_of_strangers_is_unknown(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	struct who stranger = { .sid = "PA_x", .identity = "x", .kind = KIND_UNKNOWN };
+	room_started(h);
+	publishes(h, &stranger, "TR_x", 1000);
+	room_finished(h, 9000);
+	judges(h, "unknown/events_lost ambiguous");
+}
+
+static void a_room_that_could_not_be_opened_failed(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	room_started(h);
+	room_finished(h, 1000);
+	h->events[1].room_end_reason = ROOM_END_OPEN_FAILED;
+	judges(h, "failed/server_shutdown likely");
+}
+
+static void a_connector_is_a_phone_without_a_known_direction(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	struct who phone = { .sid = "PA_wa", .identity = "whatsapp", .kind = KIND_CONNECTOR, .joined_ms = 20 };
+	room_started(h);
+	joins(h, &phone, STATUS_NONE, 40);
+	joins(h, &AGENT, STATUS_NONE, 50);
+	goes(h, &phone, REASON_CLIENT_INITIATED, 9000);
+	agent_goes(h, 10000);
+	judges(h, "completed/user_left likely");
+	assert_int_equal(verdict_at(h, FAR_FUTURE).direction, DIRECTION_UNKNOWN);
+}
+
+/* ---- witnesses ---- */
+
+static void the_dialers_code_settles_a_rejection(void **state)
+{
+	(void)state;
+	static const struct {
+		int code;
+		const char *want;
+	} CODES[] = {
+		{ 486, "busy/busy certain" }, { 600, "busy/busy certain" }, { 603, "busy/declined certain" }, { 403, "failed/auth_or_forbidden certain" },
+		{ 488, "failed/media_failure certain" }, { 404, "failed/invalid_number certain" }, { 480, "no_answer/unavailable certain" },
+		{ 408, "no_answer/unavailable certain" }, { 487, "no_answer/canceled likely" }, { 503, "failed/trunk_failure certain" },
+		{ 420, "failed/setup_failed likely" },
+	};
+	for (size_t i = 0; i < sizeof CODES / sizeof CODES[0]; i++) {
+		_cleanup_history_ struct history *h = history_new();
+		dial_and_end(h, REASON_USER_REJECTED, STATUS_DIALING, false, 700);
+		(void)marks(h, MARK_SIP_RESULT, MARK_SOURCE_DIALER, CODES[i].code, 700);
+		judges(h, CODES[i].want);
+	}
+}
+
+static void a_code_from_the_app_is_only_likely(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	dial_and_end(h, REASON_USER_REJECTED, STATUS_DIALING, false, 700);
+	(void)marks(h, MARK_SIP_RESULT, MARK_SOURCE_APP, 486, 700);
+	judges(h, "busy/busy likely");
+}
+
+static void a_code_that_contradicts_the_answer_takes_the_certainty(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	dial_and_end(h, REASON_CLIENT_INITIATED, STATUS_HANGUP, true, 5000);
+	(void)marks(h, MARK_SIP_RESULT, MARK_SOURCE_DIALER, 486, 700);
+	judges(h, "completed/hangup likely");
+}
+
+static void a_code_stands_in_for_a_lost_leave(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	dial(h);
+	agent_goes(h, 9000);
+	(void)marks(h, MARK_SIP_RESULT, MARK_SOURCE_DIALER, 486, 700);
+	judges(h, "busy/busy certain");
+}
+
+static void a_witness_of_the_answer_gives_its_moment(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	dial_and_end(h, REASON_CLIENT_INITIATED, STATUS_HANGUP, true, 9000);
+	marks(h, MARK_ANSWERED, MARK_SOURCE_WATCHER, 0, 3050)->mark.within_ms = 300;
+	struct verdict v = verdict_at(h, FAR_FUTURE);
+	assert_verdict(v, "completed/hangup certain");
+	assert_int_equal(v.answered_at_ms, T0 + 3050);
+	assert_int_equal(v.answered_at_earliest_ms, T0 + 2750);
+	assert_true(slice_eq_cstr(v.answered_source, "watcher"));
+	assert_int_equal(v.ring_seconds, 3);
+	assert_int_equal(v.talk_seconds, 5);
+}
+
+static void a_witness_of_a_machine_or_a_transfer_names_the_reason(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	dial_and_end(h, REASON_CLIENT_INITIATED, STATUS_HANGUP, true, 9000);
+	(void)marks(h, MARK_TRANSFERRED, MARK_SOURCE_AGENT, 0, 3050);
+	judges(h, "completed/transferred likely");
+	(void)marks(h, MARK_MACHINE, MARK_SOURCE_AGENT, 0, 3050);
+	judges(h, "completed/machine likely");
+}
+
+/* ---- times and the rest ---- */
+
+static void an_open_call_has_no_outcome_and_says_when_to_look_again(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	dial(h);
+	leaves(h, &CALLEE, REASON_USER_REJECTED, STATUS_RINGING, false, 2000);
+	struct verdict v = verdict_at(h, T0 + 3000);
+	assert_int_equal(v.outcome, OUTCOME_NONE);
+	assert_int_equal(v.status, CALL_ACTIVE);
+	assert_int_equal(v.direction, DIRECTION_OUTBOUND);
+	assert_int_equal(v.due_at_ms, T0 + (2 + 2 + 45) * 1000);
+	assert_int_equal(verdict_at(h, v.due_at_ms - 1).status, CALL_ACTIVE);
+	struct verdict later = verdict_at(h, v.due_at_ms);
+	assert_int_equal(later.status, CALL_ENDED);
+	assert_int_equal(later.due_at_ms, 0);
+	assert_verdict(later, "busy/rejected_ambiguous likely");
+}
+
+static void while_a_room_is_open_a_phone_may_still_come(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	room_started(h);
+	joins(h, &USER, STATUS_NONE, 40);
+	assert_int_equal(verdict_at(h, T0 + 1000).direction, DIRECTION_UNKNOWN);
+}
+
+static void an_outbound_answer_is_bounded_by_the_leg(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	dial_and_end(h, REASON_CLIENT_INITIATED, STATUS_HANGUP, true, 9000);
+	struct verdict v = verdict_at(h, FAR_FUTURE);
+	assert_int_equal(v.answered_at_ms, 0);
+	assert_int_equal(v.answered_at_earliest_ms, T0 + CALLEE.joined_ms);
+	assert_int_equal(v.answered_at_latest_ms, T0 + 9999);
+	assert_true(slice_is_none(v.answered_source));
+	assert_int_equal(v.ring_seconds, -1);
+	assert_int_equal(v.talk_seconds, -1);
+}
+
+static void an_inbound_answer_is_the_moment_of_the_track(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	struct verdict v = verdict_at(inbound(h, 1500, REASON_CLIENT_INITIATED, STATUS_HANGUP, 7000), FAR_FUTURE);
+	assert_int_equal(v.answered_at_ms, T0 + 1500);
+	assert_int_equal(v.answered_at_earliest_ms, T0 + 1470);
+	assert_int_equal(v.answered_at_latest_ms, T0 + 1530);
+	assert_true(slice_eq_cstr(v.answered_source, "track"));
+	assert_int_equal(v.ring_seconds, 1);
+	assert_int_equal(v.talk_seconds, 5);
+}
+
+static void a_call_never_ends_before_it_began(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	struct who late = CALLEE;
+	late.joined_ms = 900;
+	room_started(h);
+	leaves(h, &late, REASON_USER_REJECTED, STATUS_DIALING, false, 950);
+	room_finished(h, 3000);
+	struct verdict v = verdict_at(h, FAR_FUTURE);
+	assert_int_equal(v.ended_at_ms, v.started_at_ms);
+	assert_int_equal(v.duration_s, 0);
+}
+
+static void a_recording_adds_its_address_and_nothing_else(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	dial_and_end(h, REASON_USER_REJECTED, STATUS_RINGING, false, 2000);
+	struct event *e = history_add(h, EVENT_EGRESS_ENDED, 9000);
+	e->egress = (struct event_egress){ .egress_id = SLICE("EG_1"), .status = EGRESS_FAILED, .location = SLICE("s3://lost") };
+	e = history_add(h, EVENT_EGRESS_ENDED, 9000);
+	e->egress = (struct event_egress){ .egress_id = SLICE("EG_2"), .status = EGRESS_COMPLETE, .location = SLICE("s3://kept") };
+	judges(h, "busy/rejected_ambiguous likely");
+	assert_true(slice_eq_cstr(verdict_at(h, FAR_FUTURE).recording_url, "s3://kept"));
+}
+
+static void a_call_with_more_parts_than_are_kept_is_never_certain(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	dial_and_end(h, REASON_CLIENT_INITIATED, STATUS_HANGUP, true, 5000);
+	struct facts *f = facts_of(h);
+	struct verdict v;
+	f->overflow = true;
+	assert_int_equal(verdict_classify(f, VERDICT_RULES_VERSION, FAR_FUTURE, h->a, &v), 0);
+	assert_verdict(v, "completed/hangup likely");
+}
+
+static void rules_of_another_version_are_refused(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	struct verdict v = { .rules = 77 };
+	assert_int_equal(verdict_classify(facts_of(h), VERDICT_RULES_VERSION + 1, FAR_FUTURE, h->a, &v), OC_INVALID);
+	assert_int_equal(v.rules, 77);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(outbound_endings_without_an_answer),
+		cmocka_unit_test(outbound_endings_after_an_answer),
+		cmocka_unit_test(a_leg_that_only_aborted_is_judged_like_one_that_left),
+		cmocka_unit_test(a_lost_leave_of_an_outbound_leg_leaves_no_honest_choice),
+		cmocka_unit_test(a_lost_leave_after_more_than_the_ring_limit_means_an_answer),
+		cmocka_unit_test(an_answered_leg_that_reconnects_stays_answered),
+		cmocka_unit_test(a_restarted_server_goes_on_with_the_same_call),
+		cmocka_unit_test(a_redial_after_a_busy_line_is_a_completed_call),
+		cmocka_unit_test(nobody_else_in_the_room_keeps_a_hangup_from_being_certain),
+		cmocka_unit_test(an_agent_error_before_the_hangup_is_a_failure),
+		cmocka_unit_test(a_stranger_in_the_room_keeps_every_verdict_from_being_certain),
+		cmocka_unit_test(inbound_endings),
+		cmocka_unit_test(an_agent_that_rejects_a_ringing_call_is_the_app),
+		cmocka_unit_test(an_agent_without_a_voice_answers_nobody),
+		cmocka_unit_test(a_caller_bridged_to_a_phone_that_nobody_took_is_ambiguous),
+		cmocka_unit_test(a_caller_whose_leave_is_lost),
+		cmocka_unit_test(web_endings),
+		cmocka_unit_test(web_rooms_in_which_nobody_met),
+		cmocka_unit_test(a_user_who_waits_alone),
+		cmocka_unit_test(an_agent_error_ends_a_web_call_when_the_agent_went),
+		cmocka_unit_test(a_room_of_strangers_is_unknown),
+		cmocka_unit_test(a_room_that_could_not_be_opened_failed),
+		cmocka_unit_test(a_connector_is_a_phone_without_a_known_direction),
+		cmocka_unit_test(the_dialers_code_settles_a_rejection),
+		cmocka_unit_test(a_code_from_the_app_is_only_likely),
+		cmocka_unit_test(a_code_that_contradicts_the_answer_takes_the_certainty),
+		cmocka_unit_test(a_code_stands_in_for_a_lost_leave),
+		cmocka_unit_test(a_witness_of_the_answer_gives_its_moment),
+		cmocka_unit_test(a_witness_of_a_machine_or_a_transfer_names_the_reason),
+		cmocka_unit_test(an_open_call_has_no_outcome_and_says_when_to_look_again),
+		cmocka_unit_test(while_a_room_is_open_a_phone_may_still_come),
+		cmocka_unit_test(an_outbound_answer_is_bounded_by_the_leg),
+		cmocka_unit_test(an_inbound_answer_is_the_moment_of_the_track),
+		cmocka_unit_test(a_call_never_ends_before_it_began),
+		cmocka_unit_test(a_recording_adds_its_address_and_nothing_else),
+		cmocka_unit_test(a_call_with_more_parts_than_are_kept_is_never_certain),
+		cmocka_unit_test(rules_of_another_version_are_refused),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
