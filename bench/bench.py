@@ -105,7 +105,7 @@ class Postgres:
         if not found:
             raise SystemExit("PostgreSQL is needed: apt-get install postgresql-15")
         self.programs = found[-1].parent
-        self.folder = folder / "postgres"
+        self.folder = folder / "cluster"
         self.folder.mkdir()
         as_user = {}
         if os.getuid() == 0:
