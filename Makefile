@@ -28,7 +28,7 @@ bench: ## measure against nginx and pgbench
 	@bench/run.sh
 
 install: build ## install binary, unit file and manual page (DESTDIR, prefix)
-	@meson configure build -Dprefix="$(prefix)"
+	@meson configure build -Dprefix="$(prefix)" >build/configure.txt
 	@ninja -C build
 	@DESTDIR="$(DESTDIR)" meson install -C build --no-rebuild
 
@@ -48,7 +48,7 @@ docs: build ## write the generated parts of the documents anew
 	@scripts/docs.sh
 
 clean: ## remove what was built
-	@rm -rf build build-*
+	@rm -rf build build-test build-bench build-fuzz build-valgrind build-tidy
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile

@@ -31,8 +31,10 @@ if [ "$status" != 7 ]; then
 	exit 2
 fi
 
+send=$outcomed
 if [ -z "${LIVEKIT_WEBHOOK_SECRET-}${LIVEKIT_WEBHOOK_SECRET_FILE-}${LIVEKIT_API_KEY-}${LIVEKIT_KEYS-}${LIVEKIT_KEYS_FILE-}" ]; then
 	export LIVEKIT_API_KEY=devkey LIVEKIT_API_SECRET=secret
+	send="LIVEKIT_API_KEY=devkey LIVEKIT_API_SECRET=secret $outcomed"
 	cat >&2 <<'BANNER'
 
   ********************************************************************************
@@ -74,8 +76,8 @@ outcomed is serving on $url, with its data in $(pwd)/outcomed.db. What next, in 
   curl '$outcome_url'
   curl '$url/api/calls?user_id=$tenant'
   curl '$url/metrics'
-  $outcomed send tests/captures/out-486.jsonl      another recorded call: the line was busy
-Point LiveKit at it: webhook.urls: [$url/api/webhooks/call_completed]
+  $send send --url $url/api/webhooks/call_completed tests/captures/out-486.jsonl
+The last one sends another recorded call, whose line was busy; look for it in the list. Point LiveKit at it: webhook.urls: [$url/api/webhooks/call_completed]
 Ctrl-C stops it.
 
 NEXT

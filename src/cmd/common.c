@@ -16,6 +16,9 @@ void complain(const char *command, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(text, sizeof text, format, args);
 	va_end(args);
+	for (char *c = text; *c; c++) /* a library's message may have several lines */
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			*c = ' ';
 	fflush(stdout);
 	if (command)
 		fprintf(stderr, "outcomed %s: %s\n", command, text);

@@ -116,17 +116,12 @@ def test_wrong_usage_exits_with_2_and_one_line(run, words):
     complaint(done)
 
 
-def generated(text: str, part: str) -> str:
-    return re.search(rf"^<!-- generated: {part} -->\n(.*?)^<!-- end: {part} -->$", text, re.MULTILINE | re.DOTALL)[1]
-
-
-@pytest.mark.parametrize("part", ["configuration", "metrics", "verdicts"])
+@pytest.mark.parametrize("part", ["configuration", "metrics"])
 def test_generated_parts_of_the_documents_are_up_to_date(run, part):
-    """`make docs` writes them anew."""
-    holding = [page for page in (ROOT / "docs").glob("*.md") if f"<!-- generated: {part} -->" in page.read_text()]
-    assert holding, f"no page of docs/ has the part {part}"
-    for page in holding:
-        assert generated(page.read_text(), part) == run("docs", part).stdout, page.name
+    """`make docs` writes them anew. (The tables of VERDICTS.md are held by tests/unit/test_verdict_out.c.)"""
+    page = (ROOT / "docs/CONFIGURATION.md").read_text()
+    generated = re.search(rf"^<!-- generated: {part} -->\n(.*?)^<!-- end: {part} -->$", page, re.MULTILINE | re.DOTALL)[1]
+    assert generated == run("docs", part).stdout
 
 
 def test_manual_page_is_up_to_date(run):
@@ -248,7 +243,8 @@ def test_migrate_shows_no_password(run, postgres_server):
     secret = re.sub(r"^(postgres(?:ql)?://)([^@/]*@)?", r"\1somebody:hush-hush@", url)
     for what in ("upgrade", "status"):
         done = run("migrate", what, env={"DATABASE_URL": secret})
-        assert done.returncode == 1
+        assert done.returncode in (1, 2), done.stderr
+        complaint(done)
         assert "hush-hush" not in done.stdout + done.stderr
 
 
@@ -605,6 +601,10 @@ def test_make_run_shows_a_verdict_and_stays(clone):
             assert '"outcome": "completed"' in shown, shown
             assert f"curl 'http://127.0.0.1:{port}/api/calls/RM_h9Q44tYGqmEg/outcome?user_id=user-9'" in shown
             assert process.poll() is None
+            busy = re.search(r"^  (.* send .*) tests/captures/out-486.jsonl$", shown, re.MULTILINE)[1]
+            advised = subprocess.run(f"{busy} {BUSY}", shell=True, cwd=clone, env=daemons.environment(keys=False), timeout=60, capture_output=True,
+                                     text=True, check=False)
+            assert advised.returncode == 0, advised.stderr
             second = subprocess.run([clone / "scripts/run.sh"], env=daemons.environment({"OUTCOMED_LISTEN": f"127.0.0.1:{port}"}), timeout=60,
                                     capture_output=True, text=True, check=False)
             assert second.returncode == 2
