@@ -76,7 +76,7 @@ void *arena_alloc(struct arena *a, size_t n)
 	if (need == 0)
 		need = 16;
 	if (a->head->size - a->head->used < need) {
-		size_t size = a->head->size < 256 * 1024 ? a->head->size * 2 : a->head->size;
+		size_t size = a->head->size < (size_t)256 * 1024 ? a->head->size * 2 : a->head->size;
 		struct block *b = block_new(size < need ? need : size);
 		if (!b)
 			return NULL;

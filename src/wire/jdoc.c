@@ -120,7 +120,7 @@ static size_t read_escape(const char *p, size_t n, int32_t *ret_point)
 	if (n < 2)
 		return 0;
 	if (p[1] != 'u') {
-		*ret_point = simple_escape(p[1]);
+		*ret_point = (unsigned char)simple_escape(p[1]);
 		return *ret_point ? 2 : 0;
 	}
 	int32_t u = hex4(p + 2, n - 2);

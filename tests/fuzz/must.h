@@ -1,4 +1,6 @@
-/* What every fuzz target shares: libFuzzer's entry, and a property that must hold, with sanitizers or without. */
+/* What every fuzz target shares: libFuzzer's entry, and a property that must hold, with sanitizers or without.
+ * To fuzz: CC=clang meson setup BUILD -Dtests=true -Dfuzzers=true -Db_sanitize=address,undefined -Db_lundef=false, then
+ * BUILD/tests/fuzz/fuzz_NAME SCRATCH tests/fuzz/corpus/NAME; what is found goes to SCRATCH, the folder named first. */
 #pragma once
 
 #include <stddef.h>
