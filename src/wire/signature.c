@@ -174,13 +174,14 @@ struct signature_result signature_explain(const struct keyring *ring, struct sli
 	struct slice body, int64_t now_s, struct arena *a, signature_say_fn say, void *context)
 {
 	struct checker c = { .ring = ring, .body = body, .now_s = now_s, .arena = a, .say = say, .context = context };
+	c.result.check = SIGNATURE_MALFORMED; /* refused until every check has passed, also when memory runs out */
 	bool has_token = slice_trim(authorization).n > 0, has_hmac = slice_trim(hmac_header).n > 0;
 	if (!note(&c, SIGNATURE_NO_HEADER, has_token || has_hmac, has_token ? "Authorization" : has_hmac ? "X-LiveKit-Signature" : "none"))
 		return c.result;
-	if (has_token)
-		check_token(&c, authorization);
-	else if (note(&c, SIGNATURE_WRONG_HEADER, ring->accept_hmac, "X-LiveKit-Signature"))
-		check_hmac(&c, hmac_header);
+	bool genuine = has_token ? check_token(&c, authorization) :
+		note(&c, SIGNATURE_WRONG_HEADER, ring->accept_hmac, "X-LiveKit-Signature") && check_hmac(&c, hmac_header);
+	if (genuine)
+		c.result.check = SIGNATURE_OK;
 	return c.result;
 }
 

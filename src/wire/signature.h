@@ -49,7 +49,7 @@ const char *signature_check_name(enum signature_check c);
 const char *signature_check_mend(enum signature_check c);
 
 struct signature_result {
-	int error; /* OC_NOMEM: it could not be checked, so this is no refusal; else 0 */
+	int error; /* OC_NOMEM: it could not be checked; `check` says no, but the honest answer is 503, not 401. Else 0 */
 	enum signature_check check;
 	struct slice key_id;        /* iss, when ok and by JWT; points into `a` */
 	int64_t issued_ago_s;       /* now - nbf, for the log; 0 = unknown */
