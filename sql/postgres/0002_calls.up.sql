@@ -26,7 +26,7 @@ BEGIN
 			metadata JSONB,
 			"createdAt" TIMESTAMPTZ(3) NOT NULL DEFAULT now(),
 			"updatedAt" TIMESTAMPTZ(3)
-		);
+		) WITH (fillfactor = 80);
 		logs := to_regclass('call_logs');
 	ELSIF (SELECT relkind FROM pg_class WHERE oid = logs) NOT IN ('r', 'p') THEN
 		RAISE EXCEPTION '% is no table', logs USING ERRCODE = 'OC001', HINT = 'outcomed writes to a table of that name; put another '
@@ -81,6 +81,7 @@ BEGIN
 END
 $calls$;
 
+-- Written with every event of a call: room for the next version of a row on its page, and no compression of what is read back at once.
 CREATE TABLE call_facts (
 	"roomSid" TEXT PRIMARY KEY,
 	"roomName" TEXT,
@@ -98,10 +99,10 @@ CREATE TABLE call_facts (
 	"dueAtMs" BIGINT,
 	"createdAt" TIMESTAMPTZ(3) NOT NULL DEFAULT now(),
 	"updatedAt" TIMESTAMPTZ(3) NOT NULL DEFAULT now()
-) WITH (fillfactor = 70);
+) WITH (fillfactor = 50, toast_tuple_target = 4000);
 CREATE INDEX idx_call_facts_due ON call_facts ("dueAtMs") WHERE "dueAtMs" IS NOT NULL;
 CREATE INDEX idx_call_facts_name ON call_facts ("roomName", "startedAtMs");
-CREATE INDEX "idx_call_facts_callLogId" ON call_facts ("callLogId", "roomSid");
+CREATE INDEX "idx_call_facts_callLogId" ON call_facts ("roomSid") WHERE "callLogId" IS NULL;
 CREATE INDEX idx_call_facts_open ON call_facts ("roomSid") WHERE outcome IS NULL;
 INSERT INTO outcomed_changes (version, kind, "tableSchema", "tableName", name)
 	SELECT 2, 'table', n.nspname, 'call_facts', 'call_facts' FROM pg_class r JOIN pg_namespace n ON n.oid = r.relnamespace

@@ -58,6 +58,7 @@ void pg_set_error(struct pg *c, const char *sqlstate, const char *text)
 	if (n)
 		memmove(c->sqlstate, sqlstate, n);
 	c->sqlstate[n] = '\0';
+	c->duplicate = false;
 	buf_clear(&c->error);
 	struct slice s = slice_trim(slice_cstr(text ? text : ""));
 	for (size_t i = 0; i < s.n; i++)
@@ -73,6 +74,9 @@ static void set_result_error(struct pg *c, const PGresult *res)
 	const char *constraint = PQresultErrorField(res, PG_DIAG_CONSTRAINT_NAME);
 	const char *hint = PQresultErrorField(res, PG_DIAG_MESSAGE_HINT);
 
+	const char *table = PQresultErrorField(res, PG_DIAG_TABLE_NAME);
+	bool duplicate = state && strcmp(state, "23505") == 0 && table && strcmp(table, "livekit_call_events") == 0;
+
 	buf_puts(&b, primary ? primary : "no message");
 	if (constraint)
 		buf_putf(&b, " (constraint %s)", constraint);
@@ -82,6 +86,7 @@ static void set_result_error(struct pg *c, const PGresult *res)
 		buf_putf(&b, " [%s]", state);
 	buf_putc(&b, '\0');
 	pg_set_error(c, state ? state : "", buf_failed(&b) ? "out of memory" : b.p);
+	c->duplicate = duplicate;
 }
 
 /* A prefix of SQLSTATE and what it means for a batch; the first that fits. The server's disk being full (53100) is OC_DOWN: it keeps
@@ -320,6 +325,7 @@ void pg_recover(struct pg *c)
 {
 	int64_t deadline = pg_deadline(c);
 	char state[sizeof c->sqlstate];
+	bool duplicate = c->duplicate;
 	_cleanup_buf_ struct buf text = BUF_INIT;
 
 	if (!c->conn)
@@ -343,6 +349,7 @@ void pg_recover(struct pg *c)
 	if (r < 0 && c->conn)
 		pg_drop(c);
 	pg_set_error(c, state, buf_failed(&text) ? "out of memory" : text.p);
+	c->duplicate = duplicate;
 }
 
 /* ---- connecting ---- */

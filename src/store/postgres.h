@@ -84,6 +84,7 @@ struct pg_schema {
 /* Never NULL: a column that is not there has class PG_ABSENT. */
 const struct pg_column *pg_column(const struct pg_schema *s, enum pg_table_id table, const char *name);
 bool pg_column_writable(const struct pg_column *c);
+bool pg_makes_ids(const struct pg_schema *s); /* call_logs.id takes the id that we make from the room SID */
 
 /* SQL that makes a value of a column's type. `expr` has the named SQL type; what the column cannot hold becomes NULL, never an error. */
 void pg_sql_from_text(struct buf *b, const struct pg_column *c, const char *expr);
@@ -130,6 +131,7 @@ void pg_sql_logs_detach(const struct pg_schema *s, struct buf *b);
 void pg_sql_logs_remove(const struct pg_schema *s, struct buf *b);
 void pg_sql_logs_update(const struct pg_schema *s, struct buf *b);
 void pg_sql_logs_insert(const struct pg_schema *s, struct buf *b);
+void pg_sql_facts_update(const struct pg_schema *s, struct buf *b);
 void pg_sql_journal_insert(const struct pg_schema *s, struct buf *b);
 void pg_sql_journal_rebind(const struct pg_schema *s, struct buf *b);
 void pg_sql_journal_repoint(const struct pg_schema *s, struct buf *b);
@@ -148,6 +150,7 @@ struct pg {
 	int timeout_ms;
 	struct buf error;     /* the last error's text, NUL-terminated */
 	char sqlstate[6];
+	bool duplicate;       /* that error was a unique index of the journal's */
 	int64_t retry_at_ms, backoff_ms; /* on the monotonic clock */
 	unsigned unanswered;  /* syncs sent whose answer is still to come */
 	unsigned schema_errors; /* in a row; the second one is reported as such */
@@ -213,6 +216,7 @@ struct pg_store {
 	struct store base;
 	struct pg pg;
 	bool in_batch;
+	unsigned duplicates; /* in a row */
 	bool stale; /* call_logs is no longer what the statements were made for */
 	struct call_row *before; /* as loaded, in the batch's arena; stored call_log_id instead of a host's row found by load */
 	size_t before_count;
@@ -221,7 +225,8 @@ struct pg_store {
 	struct buf names_cursor, sids_cursor, tenants_cursor; /* where store_due goes on looking */
 };
 
-/* What a failed batch says to the writer: statements that do not fit the tables any more are made anew (OC_RETRY), once. */
+/* What a failed batch says to the writer. OC_RETRY, once in a row, for statements that do not fit the tables any more (they are made anew)
+ * and for an event id that came into the journal between the look and the insert. */
 int pg_batch_error(struct pg_store *s, int error);
 /* A call whose call_logs row the host's database refuses. */
 void pg_skip_call(struct pg_store *s, struct slice sid);

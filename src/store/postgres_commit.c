@@ -361,7 +361,7 @@ static bool facts_differ(const struct log_work *w)
 {
 	const struct call_row *c = w->call, *b = w->before;
 
-	return !b || !c->exists || c->facts_changed || c->verdict_changed || !slice_eq(c->user_id, b->user_id) ||
+	return !b || !c->exists || w->insert || c->facts_changed || c->verdict_changed || !slice_eq(c->user_id, b->user_id) ||
 		!slice_eq(c->tenant_error, b->tenant_error) || !slice_eq(c->room_name, b->room_name) || !slice_eq(c->outcome, b->outcome) ||
 		c->rules != b->rules || c->revision != b->revision || c->started_at_ms != b->started_at_ms || c->ended_at_ms != b->ended_at_ms ||
 		c->due_at_ms != b->due_at_ms;
@@ -380,9 +380,10 @@ static struct slice facts_text(const struct log_work *w, size_t column)
 	return column == 0 ? texts[0] : slice_is_empty(texts[column]) ? SLICE_NONE : texts[column];
 }
 
-static size_t put_facts(struct pg_params *p, const struct work *w, int64_t now_ms)
+static size_t put_facts(struct pg_params *p, const struct work *w, bool makes_ids, int64_t now_ms)
 {
 	enum { RULES = 5, TEXTS = 8, REVISION = 8, STARTED, ENDED, DUE, COLUMNS };
+	char made[37];
 	size_t count = 0;
 
 	for (size_t i = 0; i < w->count; i++)
@@ -406,6 +407,10 @@ static size_t put_facts(struct pg_params *p, const struct work *w, int64_t now_m
 				pg_put_int8_or_null(b, numbers[column], 0);
 		}
 	}
+	struct buf *b = pg_param_array(p, PG_ELEMENT_TEXT, count);
+	for (size_t i = 0; i < w->count; i++)
+		if (facts_differ(&w->calls[i]))
+			pg_put_bytes(b, w->calls[i].insert && makes_ids ? row_id(&w->calls[i], true, made) : SLICE_NONE);
 	pg_param_int8(p, now_ms);
 	return count;
 }
@@ -502,7 +507,7 @@ static int send_rest(struct pg *c, const struct work *w, const struct store_chan
 	size_t sent = 0;
 	int r = 0;
 
-	if (put_facts(p, w, ch->now_ms) > 0) {
+	if (put_facts(p, w, pg_makes_ids(c->schema), ch->now_ms) > 0) {
 		r = pg_send(c, PG_STMT_FACTS_UPDATE, p);
 		sent++;
 	}
@@ -596,6 +601,7 @@ int pg_batch_commit(struct store *store, const struct store_changes *ch, struct 
 		return pg_batch_error(s, r);
 	}
 	s->pg.schema_errors = 0;
+	s->duplicates = 0;
 	if (s->stale) { /* the host altered its table: the statements are made anew with the next batch */
 		pg_drop(&s->pg);
 		s->pg.backoff_ms = 0;

@@ -25,6 +25,7 @@ static const char settings_sql[] =
 static const char load_create_sql[] =
 	"INSERT INTO call_facts (\"roomSid\", \"roomName\", \"startedAtMs\")"
 	" SELECT t.sid, t.name, t.start_ms FROM unnest($1::text[], $2::text[], $3::int8[]) t (sid, name, start_ms)"
+	" WHERE t.sid NOT IN (SELECT f.\"roomSid\" FROM call_facts f WHERE f.\"roomSid\" = ANY ($1))"
 	" ON CONFLICT (\"roomSid\") DO NOTHING RETURNING \"roomSid\"";
 
 static const char load_facts_sql[] =
@@ -39,16 +40,6 @@ static const char load_names_sql[] =
 	"SELECT o.sid FROM unnest($1::text[], $2::int8[]) n (name, at_ms) CROSS JOIN LATERAL ("
 	" SELECT f.\"roomSid\" AS sid FROM call_facts f WHERE f.\"roomName\" = n.name AND f.\"startedAtMs\" <= n.at_ms + 2000"
 	" AND (f.\"endedAtMs\" IS NULL OR f.\"endedAtMs\" >= n.at_ms) ORDER BY f.\"startedAtMs\" DESC LIMIT 1) o";
-
-/* facts and verdict are NULL where they did not change. */
-static const char facts_update_sql[] =
-	"UPDATE call_facts f SET \"roomName\" = coalesce(v.name, f.\"roomName\"), \"userId\" = v.user_id, \"tenantError\" = v.tenant_error,"
-	" facts = coalesce(v.facts, f.facts), rules = v.rules, verdict = coalesce(v.verdict::json, f.verdict), outcome = v.outcome,"
-	" revision = v.revision, \"startedAtMs\" = v.started, \"endedAtMs\" = v.ended, \"dueAtMs\" = v.due,"
-	" \"updatedAt\" = to_timestamp($13::int8 / 1000.0)"
-	" FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int8[], $7::text[], $8::text[], $9::int8[], $10::int8[],"
-	"  $11::int8[], $12::int8[]) v (sid, name, user_id, tenant_error, facts, rules, verdict, outcome, revision, started, ended, due)"
-	" WHERE f.\"roomSid\" = v.sid";
 
 static const char due_time_sql[] =
 	"SELECT \"roomSid\" FROM call_facts WHERE \"dueAtMs\" <= $1::int8 ORDER BY \"dueAtMs\" LIMIT $2::int8";
@@ -70,7 +61,6 @@ static const struct {
 	{ PG_STMT_LOAD_CREATE, load_create_sql },
 	{ PG_STMT_LOAD_FACTS, load_facts_sql },
 	{ PG_STMT_LOAD_KNOWN, load_known_sql },
-	{ PG_STMT_FACTS_UPDATE, facts_update_sql },
 	{ PG_STMT_DUE_TIME, due_time_sql },
 };
 
@@ -84,6 +74,7 @@ static const struct {
 	{ PG_STMT_LOGS_UPDATE, pg_sql_logs_update },
 	{ PG_STMT_LOGS_INSERT, pg_sql_logs_insert },
 	{ PG_STMT_LOGS_REMOVE, pg_sql_logs_remove },
+	{ PG_STMT_FACTS_UPDATE, pg_sql_facts_update },
 	{ PG_STMT_JOURNAL_REBIND, pg_sql_journal_rebind },
 	{ PG_STMT_JOURNAL_REPOINT, pg_sql_journal_repoint },
 	{ PG_STMT_JOURNAL_INSERT, pg_sql_journal_insert },

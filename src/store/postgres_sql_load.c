@@ -45,31 +45,31 @@ static void put_match(struct buf *b, const struct pg_schema *s)
 
 #define NO_HOST_ROW_YET "f.\"callLogId\" IS NULL OR f.\"callLogIsOurs\" = 1"
 
+static void put_row_is_gone(struct buf *b, const struct pg_schema *s)
+{
+	buf_puts(b, "(SELECT true FROM call_logs x WHERE x.id = ");
+	pg_sql_to_compare(b, pg_column(s, PG_CALL_LOGS, "id"), "f.\"callLogId\"");
+	buf_puts(b, " LIMIT 1) IS NULL");
+}
+
 /* how: 1 the row that the call has, 2 one with its SID, 3 those with its name, the nearest first. $4 is now. */
 void pg_sql_load_host(const struct pg_schema *s, struct buf *b)
 {
-	const struct pg_column *id = pg_column(s, PG_CALL_LOGS, "id");
-	_cleanup_buf_ struct buf wanting = BUF_INIT;
-
-	buf_puts(&wanting, " FROM call_logs l WHERE (" NO_HOST_ROW_YET " OR NOT EXISTS (SELECT FROM call_logs x WHERE x.id = ");
-	pg_sql_to_compare(&wanting, id, "f.\"callLogId\"");
-	buf_puts(&wanting, "))");
 	buf_puts(b, "SELECT t.sid, h.how::int8, h.id, h.user_id, h.far::int8"
 		" FROM unnest($1::text[], $2::text[], $3::int8[]) t (sid, name, start_ms) JOIN call_facts f ON f.\"roomSid\" = t.sid"
 		" CROSS JOIN LATERAL ((SELECT 1 AS how, l.id::text AS id, ");
 	put_column(b, s, PG_CALL_LOGS, "userId", pg_sql_text, "l");
 	buf_puts(b, " AS user_id, 0::float8 AS far FROM call_logs l WHERE l.id = ");
-	pg_sql_to_compare(b, id, "f.\"callLogId\"");
+	put_column(b, s, PG_CALL_LOGS, "id", pg_sql_to_compare, "f.\"callLogId\"");
 	buf_puts(b, ") UNION ALL (SELECT 2, l.id::text, ");
 	put_column(b, s, PG_CALL_LOGS, "userId", pg_sql_text, "l");
-	buf_puts(b, ", 0");
-	buf_put(b, buf_slice(&wanting));
-	buf_puts(b, " AND l.\"livekitRoomSid\" = t.sid AND l.id::text IS DISTINCT FROM f.\"callLogId\" ORDER BY l.id LIMIT 1)"
-		" UNION ALL (SELECT 3, l.id::text, ");
+	buf_puts(b, ", 0 FROM call_logs l WHERE (f.\"callLogId\" IS NULL OR ");
+	put_row_is_gone(b, s);
+	buf_puts(b, ") AND l.\"livekitRoomSid\" = t.sid ORDER BY l.id LIMIT 1) UNION ALL (SELECT 3, l.id::text, ");
 	put_column(b, s, PG_CALL_LOGS, "userId", pg_sql_text, "l");
-	buf_putf(b, ", coalesce(%s, 0) FROM (SELECT l.*", match_far);
-	buf_put(b, buf_slice(&wanting));
-	buf_puts(b, " AND l.\"livekitRoomSid\" IS NULL AND l.\"livekitRoomName\" = coalesce(f.\"roomName\", t.name)) l");
+	buf_putf(b, ", coalesce(%s, 0) FROM (SELECT l.* FROM call_logs l WHERE (" NO_HOST_ROW_YET " OR ", match_far);
+	put_row_is_gone(b, s);
+	buf_puts(b, ") AND l.\"livekitRoomSid\" IS NULL AND l.\"livekitRoomName\" = coalesce(f.\"roomName\", t.name)) l");
 	put_match_lateral(b, s, "least(f.\"startedAtMs\", t.start_ms)", "$4::int8");
 	buf_puts(b, " WHERE true");
 	put_match(b, s);
@@ -117,7 +117,7 @@ void pg_sql_due_names(const struct pg_schema *s, struct buf *b)
 void pg_sql_due_sids(const struct pg_schema *s, struct buf *b)
 {
 	(void)s;
-	buf_puts(b, "SELECT f.\"roomSid\", EXISTS (SELECT FROM call_logs l WHERE l.\"livekitRoomSid\" = f.\"roomSid\")"
+	buf_puts(b, "SELECT f.\"roomSid\", (SELECT true FROM call_logs l WHERE l.\"livekitRoomSid\" = f.\"roomSid\" LIMIT 1) IS NOT NULL"
 		" AND f.\"roomSid\" <> ALL ($3::text[]) FROM call_facts f WHERE f.\"callLogId\" IS NULL AND f.\"roomSid\" > $1::text"
 		" ORDER BY f.\"roomSid\" LIMIT $2::int8");
 }
@@ -125,9 +125,9 @@ void pg_sql_due_sids(const struct pg_schema *s, struct buf *b)
 /* Calls with events that nobody owns, from a SID on, and whether the host's row names a tenant by now. */
 void pg_sql_due_tenants(const struct pg_schema *s, struct buf *b)
 {
-	buf_puts(b, "SELECT e.sid::text, EXISTS (SELECT FROM call_facts f JOIN call_logs l ON l.id = ");
+	buf_puts(b, "SELECT e.sid::text, (SELECT true FROM call_facts f JOIN call_logs l ON l.id = ");
 	put_column(b, s, PG_CALL_LOGS, "id", pg_sql_to_compare, "f.\"callLogId\"");
-	buf_puts(b, " WHERE f.\"roomSid\" = e.sid AND f.\"userId\" IS NULL AND f.\"callLogIsOurs\" = 0 AND l.\"userId\" IS NOT NULL)"
+	buf_puts(b, " WHERE f.\"roomSid\" = e.sid AND f.\"userId\" IS NULL AND f.\"callLogIsOurs\" = 0 AND l.\"userId\" IS NOT NULL LIMIT 1) IS NOT NULL"
 		" AND e.sid <> ALL ($3::text[]) FROM (SELECT j.\"roomSid\" AS sid FROM livekit_call_events j WHERE j.\"userId\" IS NULL"
 		" AND j.\"roomSid\" > $1::text ORDER BY j.\"roomSid\" LIMIT $2::int8) e");
 }

@@ -25,7 +25,8 @@ static void put_view_columns(const struct pg_schema *s, struct buf *b)
 		" f.\"startedAtMs\", f.\"endedAtMs\", f.\"createdAt\", f.\"updatedAt\"");
 }
 
-/* $1 tenants, $2 ids, $3 room SIDs (the same texts). A call without a row is found by its SID alone. */
+/* $1 tenants, $2 ids or room SIDs. A call without a row is found by its SID alone. (A subquery with LIMIT, for the planner would make a
+ * hash of all rows for an EXISTS.) */
 void pg_sql_read_outcomes(const struct pg_schema *s, struct buf *b)
 {
 	const struct pg_column *id = pg_column(s, PG_CALL_LOGS, "id");
@@ -42,7 +43,7 @@ void pg_sql_read_outcomes(const struct pg_schema *s, struct buf *b)
 		" LEFT JOIN call_logs l ON l.id = k.log_id"
 		" LEFT JOIN call_facts f ON f.\"roomSid\" = coalesce(k.sid, l.\"livekitRoomSid\")"
 		" WHERE coalesce(l.\"userId\"::text, f.\"userId\") = q.tenant"
-		" AND (l.id IS NOT NULL OR NOT EXISTS (SELECT FROM call_logs x WHERE x.\"livekitRoomSid\" = k.sid))");
+		" AND (l.id IS NOT NULL OR (SELECT true FROM call_logs x WHERE x.\"livekitRoomSid\" = k.sid LIMIT 1) IS NULL)");
 }
 
 /* ---- the list ---- */
@@ -94,38 +95,67 @@ static void put_started_range(const struct pg_schema *s, struct buf *b)
 	buf_puts(b, ")");
 }
 
-/* $1 tenant, $2 from, $3 to, $4 outcome, $5 direction, $6 status, $7 number, $8 room name, $9 and $10 the cursor, $11 limit.
- * The cursor knows milliseconds and the host's column perhaps microseconds: `edge` is the millisecond in which the page ends, and the
- * page takes all of it before it is cut by (millisecond, id). Rows that never started come by createdAt. */
-void pg_sql_read_list(const struct pg_schema *s, struct buf *b)
+/* A column that holds no more than milliseconds: timestamptz(3) and the like. */
+static bool is_whole_ms(const struct pg_column *c)
 {
-	const struct pg_column *started = pg_column(s, PG_CALL_LOGS, "startedAt"), *created = pg_column(s, PG_CALL_LOGS, "createdAt"),
-		*id = pg_column(s, PG_CALL_LOGS, "id");
+	const char *at = strchr(c->type, '(');
+	return at && at[1] >= '0' && at[1] <= '3' && at[2] == ')';
+}
 
-	buf_puts(b, "WITH edge AS (SELECT date_trunc('milliseconds', min(x.at)) AS at FROM (SELECT l.\"startedAt\" AS at");
-	put_filters(s, b);
-	put_started_range(s, b);
-	buf_puts(b, " ORDER BY l.\"startedAt\" DESC LIMIT $11::int8) x)"
-		" (SELECT ");
+/* The cursor knows milliseconds and the host's column perhaps microseconds. Then `edge` is the millisecond in which the page ends, and the
+ * page takes all of it before it is cut by (millisecond, id). */
+static void put_started_page(const struct pg_schema *s, struct buf *b)
+{
+	const struct pg_column *started = pg_column(s, PG_CALL_LOGS, "startedAt");
+	bool whole = is_whole_ms(started);
+
+	buf_puts(b, "(SELECT ");
 	put_view_columns(s, b);
-	buf_puts(b, ", date_trunc('milliseconds', ");
+	buf_puts(b, whole ? ", (" : ", date_trunc('milliseconds', ");
 	pg_sql_time(b, started, "l");
 	buf_puts(b, ") AS sort_at, l.id AS sort_id");
 	put_filters(s, b);
 	put_started_range(s, b);
-	buf_puts(b, " AND l.\"startedAt\" >= (SELECT at FROM edge) ORDER BY sort_at DESC, sort_id DESC LIMIT $11::int8)"
-		" UNION ALL (SELECT ");
-	put_view_columns(s, b);
-	buf_puts(b, ", date_trunc('milliseconds', coalesce(");
-	pg_sql_time(b, created, "l");
-	buf_puts(b, ", to_timestamp(0))) AS sort_at, l.id AS sort_id");
+	if (whole) {
+		buf_puts(b, " ORDER BY l.\"startedAt\" DESC, l.id DESC LIMIT $11::int8)");
+		return;
+	}
+	buf_puts(b, " AND l.\"startedAt\" >= (SELECT date_trunc('milliseconds', min(x.at)) FROM (SELECT l.\"startedAt\" AS at");
 	put_filters(s, b);
-	buf_puts(b, " AND l.\"startedAt\" IS NULL AND $2::int8 IS NULL AND $3::int8 IS NULL AND ($9::int8 IS NULL"
-		" OR date_trunc('milliseconds', coalesce(");
-	pg_sql_time(b, created, "l");
-	buf_puts(b, ", to_timestamp(0))) < to_timestamp($9 / 1000.0) OR (date_trunc('milliseconds', coalesce(");
-	pg_sql_time(b, created, "l");
-	buf_puts(b, ", to_timestamp(0))) = to_timestamp($9 / 1000.0) AND l.id < ");
-	pg_sql_to_compare(b, id, "$10::text");
-	buf_puts(b, ")) ORDER BY sort_at DESC, sort_id DESC LIMIT $11::int8) ORDER BY sort_at DESC, sort_id DESC LIMIT $11::int8");
+	put_started_range(s, b);
+	buf_puts(b, " ORDER BY l.\"startedAt\" DESC LIMIT $11::int8) x) ORDER BY sort_at DESC, sort_id DESC LIMIT $11::int8)");
+}
+
+static void put_created_ms(const struct pg_schema *s, struct buf *b)
+{
+	buf_puts(b, "date_trunc('milliseconds', coalesce(");
+	pg_sql_time(b, pg_column(s, PG_CALL_LOGS, "createdAt"), "l");
+	buf_puts(b, ", to_timestamp(0)))");
+}
+
+/* Rows that never started come by createdAt. */
+static void put_unstarted_page(const struct pg_schema *s, struct buf *b)
+{
+	buf_puts(b, "(SELECT ");
+	put_view_columns(s, b);
+	buf_puts(b, ", ");
+	put_created_ms(s, b);
+	buf_puts(b, " AS sort_at, l.id AS sort_id");
+	put_filters(s, b);
+	buf_puts(b, " AND l.\"startedAt\" IS NULL AND $2::int8 IS NULL AND $3::int8 IS NULL AND ($9::int8 IS NULL OR ");
+	put_created_ms(s, b);
+	buf_puts(b, " < to_timestamp($9 / 1000.0) OR (");
+	put_created_ms(s, b);
+	buf_puts(b, " = to_timestamp($9 / 1000.0) AND l.id < ");
+	pg_sql_to_compare(b, pg_column(s, PG_CALL_LOGS, "id"), "$10::text");
+	buf_puts(b, ")) ORDER BY sort_at DESC, sort_id DESC LIMIT $11::int8)");
+}
+
+/* $1 tenant, $2 from, $3 to, $4 outcome, $5 direction, $6 status, $7 number, $8 room name, $9 and $10 the cursor, $11 limit. */
+void pg_sql_read_list(const struct pg_schema *s, struct buf *b)
+{
+	put_started_page(s, b);
+	buf_puts(b, " UNION ALL ");
+	put_unstarted_page(s, b);
+	buf_puts(b, " ORDER BY sort_at DESC, sort_id DESC LIMIT $11::int8");
 }

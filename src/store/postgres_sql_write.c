@@ -128,7 +128,14 @@ static void put_insert_value(struct buf *b, const struct pg_column *c, put_value
 	buf_putf(b, " AS \"%s\"", c->name);
 }
 
-/* The same order of parameters as the update's, without ours, clear and claim; $15 now. */
+bool pg_makes_ids(const struct pg_schema *s)
+{
+	const struct pg_column *id = pg_column(s, PG_CALL_LOGS, "id");
+	return id->class == PG_UUID || id->class == PG_TEXT;
+}
+
+/* The same order of parameters as the update's, without ours, clear and claim; $15 now. Gives (sid, id) of the rows inserted. An id that we
+ * made goes to call_facts with all the rest (pg_sql_facts_update), one that the table made goes there at once. */
 void pg_sql_logs_insert(const struct pg_schema *s, struct buf *b)
 {
 	static const struct {
@@ -148,7 +155,7 @@ void pg_sql_logs_insert(const struct pg_schema *s, struct buf *b)
 		return;
 	buf_puts(&where, "\"userId\" IS NOT NULL AND \"livekitRoomSid\" IS NOT NULL");
 	buf_puts(b, "WITH v AS (SELECT ");
-	if (id->class == PG_UUID || id->class == PG_TEXT) {
+	if (pg_makes_ids(s)) {
 		pg_sql_from_key(b, id, "v.id");
 		buf_puts(b, " AS id, ");
 		buf_puts(&columns, "id, ");
@@ -182,9 +189,9 @@ void pg_sql_logs_insert(const struct pg_schema *s, struct buf *b)
 	buf_put(b, buf_slice(&columns));
 	buf_puts(b, " FROM v WHERE ");
 	buf_put(b, buf_slice(&where));
-	buf_puts(b, " ON CONFLICT DO NOTHING RETURNING id::text AS id, \"livekitRoomSid\"::text AS sid)"
-		" UPDATE call_facts f SET \"callLogId\" = ins.id, \"callLogIsOurs\" = 1 FROM ins WHERE f.\"roomSid\" = ins.sid"
-		" RETURNING f.\"roomSid\", ins.id");
+	buf_puts(b, " ON CONFLICT DO NOTHING RETURNING id::text AS id, \"livekitRoomSid\"::text AS sid)");
+	buf_puts(b, pg_makes_ids(s) ? " SELECT sid, id FROM ins" : " UPDATE call_facts f SET \"callLogId\" = ins.id, \"callLogIsOurs\" = 1 FROM ins"
+		" WHERE f.\"roomSid\" = ins.sid RETURNING f.\"roomSid\", ins.id");
 }
 
 static void put_ids(struct buf *b, const struct pg_schema *s)
@@ -211,6 +218,23 @@ void pg_sql_logs_remove(const struct pg_schema *s, struct buf *b)
 {
 	buf_puts(b, "DELETE FROM call_logs l WHERE ");
 	put_ids(b, s);
+}
+
+/* ---- call_facts ---- */
+
+/* facts and verdict are NULL where they did not change. `made` is the id of a row that was to be inserted just now: it counts if it was. */
+void pg_sql_facts_update(const struct pg_schema *s, struct buf *b)
+{
+	buf_puts(b, "UPDATE call_facts f SET \"roomName\" = coalesce(v.name, f.\"roomName\"), \"userId\" = v.user_id, \"tenantError\" = v.tenant_error,"
+		" facts = coalesce(v.facts, f.facts), rules = v.rules, verdict = coalesce(v.verdict::json, f.verdict), outcome = v.outcome,"
+		" revision = v.revision, \"startedAtMs\" = v.started, \"endedAtMs\" = v.ended, \"dueAtMs\" = v.due,"
+		" \"callLogId\" = coalesce(l.id::text, f.\"callLogId\"),"
+		" \"callLogIsOurs\" = CASE WHEN l.id IS NOT NULL THEN 1 ELSE f.\"callLogIsOurs\" END, \"updatedAt\" = " NOW("$14")
+		" FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int8[], $7::text[], $8::text[], $9::int8[], $10::int8[],"
+		"  $11::int8[], $12::int8[], $13::text[]) v (sid, name, user_id, tenant_error, facts, rules, verdict, outcome, revision, started, ended,"
+		"  due, made) LEFT JOIN call_logs l ON l.\"livekitRoomSid\" = v.sid AND l.id = ");
+	pg_sql_to_compare(b, pg_column(s, PG_CALL_LOGS, "id"), "v.made");
+	buf_puts(b, " WHERE f.\"roomSid\" = v.sid");
 }
 
 /* ---- the journal ---- */
@@ -253,6 +277,8 @@ static void put_journal_value(struct buf *b, const struct pg_column *c, size_t i
 		buf_putf(b, ", %s)", c->default_sql);
 }
 
+/* No ON CONFLICT, which would cost a second look and a second WAL record a row: load has seen which ids are new, and an id that another
+ * node commits in between is refused by the unique index; the batch is then loaded again (pg_batch_error). */
 void pg_sql_journal_insert(const struct pg_schema *s, struct buf *b)
 {
 	_cleanup_buf_ struct buf columns = BUF_INIT, values = BUF_INIT;
@@ -283,8 +309,7 @@ void pg_sql_journal_insert(const struct pg_schema *s, struct buf *b)
 	buf_puts(b, " FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::int8[], $8::text[], $9::bytea[],"
 		" $10::int8[], $11::text[], $12::timestamptz[], $13::timestamptz[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[])"
 		" v (event_id, event, room_name, room_sid, identity, participant_sid, timestamp_s, payload, raw_body, processed, error, created,"
-		" processed_at, source, body_hash, key_id, user_id, call_log_id) LEFT JOIN call_facts f ON f.\"roomSid\" = v.room_sid"
-		" ON CONFLICT (\"eventId\") DO NOTHING");
+		" processed_at, source, body_hash, key_id, user_id, call_log_id) LEFT JOIN call_facts f ON f.\"roomSid\" = v.room_sid");
 }
 
 static void put_owner(struct buf *b, const struct pg_schema *s, bool user)

@@ -63,6 +63,8 @@ int pg_batch_error(struct pg_store *s, int error)
 
 	if (error == OC_CONFLICT)
 		return OC_RETRY;
+	if (error == OC_DATA && c->duplicate) /* another node was faster; but not for ever */
+		return s->duplicates++ ? OC_DATA : OC_RETRY;
 	if (error == OC_CONFIG)
 		return OC_DOWN;
 	if (error != OC_SCHEMA)
