@@ -15,9 +15,11 @@ if [ "$(cat .venv/requirements.sha256 2>/dev/null || true)" != "$wanted" ]; then
 	printf '%s\n' "$wanted" > .venv/requirements.sha256
 fi
 
+# gcc says itself that sanitizers bring false alarms of the warnings that follow values around: those are no errors here.
 if [ ! -f build-test/build.ninja ]; then
 	meson setup build-test -Dtests=true -Dbuildtype=debug -Doptimization=1 -Dwerror=true \
-		-Db_sanitize=address,undefined -Db_lundef=false -Dc_args='-fno-sanitize-recover=all -fno-omit-frame-pointer'
+		-Db_sanitize=address,undefined -Db_lundef=false \
+		-Dc_args='-fno-sanitize-recover=all -fno-omit-frame-pointer -Wno-error=format-truncation -Wno-error=stringop-overread -Wno-error=stringop-overflow -Wno-error=maybe-uninitialized -Wno-error=array-bounds'
 fi
 ninja -C build-test
 
