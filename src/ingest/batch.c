@@ -3,6 +3,7 @@
  * Invariant: the calls are locked (store_batch_load) before anything is believed about them, and nothing is told to anybody before
  * store_batch_commit gave 0. An attempt changes neither the items nor the writer, so that it may be made again, or in halves.
  * Runs on the writer's thread. */
+#include <assert.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -329,6 +330,7 @@ int batch_run_aside(struct writer *w, struct ingest_item *item, enum aside_form 
 		r = store_batch_load(w->store, &b->touch, b->a, &b->loaded);
 	if (r < 0)
 		return r;
+	assert(b->loaded.known);
 	struct entry *e = &b->entries[0];
 	struct journal_row row;
 	size_t row_count = 0;

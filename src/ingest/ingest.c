@@ -224,7 +224,7 @@ static struct ingest *ingest_new(store_open_fn open, const struct ingest_options
 	in->writer.options = &in->options;
 	in->writer.metrics = m;
 	in->writer.open = open;
-	in->batch = calloc(in->options.batch_limit, sizeof *in->batch);
+	in->batch = calloc(in->options.batch_limit, sizeof(struct ingest_item *));
 	if (!in->batch) {
 		free_all(in);
 		return NULL;

@@ -35,7 +35,7 @@ struct entry {
 /* What an attempt knows of a call beside its row. */
 struct call_state {
 	struct facts *facts;   /* NULL until looked at, and where the stored bytes cannot be read */
-	struct verdict before; /* of the stored facts as of now */
+	struct verdict before; /* of the stored facts as of their last event, as they were judged then */
 	bool looked, unreadable;
 	bool folded;      /* this batch said something about it */
 	bool first_final; /* this batch gives it its first final verdict */

@@ -3,17 +3,29 @@
  * Invariants: an event that names a room SID is folded into that room and no other. Facts are decoded once a call and batch and
  * encoded once. A call is written only where its bytes differ from the stored ones, so that a duplicate costs no write and a verdict's
  * revision counts real changes. A call whose stored facts cannot be read is left as it is; its events are kept aside.
- * The clock's reading is b->now_ms, taken when the attempt began. Runs on the writer's thread. */
+ * The clock's reading is b->now_ms, taken when the attempt began. Runs on the writer's thread.
+ *
+ * As of when? A call that is still open is judged as of its own last event while its events come in, and as of now only when the sweeper
+ * looks at it: a backlog that arrives hours late is no reason to end each call after its first event, and again after each next one. */
 #include <assert.h>
 
 #include "ingest/internal.h"
 
 #define START_LEEWAY_S 2         /* createdAt is floored and senders' clocks differ a little */
-#define LOOK_LATER_MS (60 * 1000) /* for a due time that has passed already */
+#define LOOK_LATER_MS 60000      /* for a due time that has passed already */
+#define QUIET_MS (5 * 1000)       /* more of a late call's events may be on their way for so long */
 
 static const struct slice unreadable_facts = { "the call's stored facts cannot be read", 38 };
 
 /* ---- the state of a call ---- */
+
+static bool is_sweep(const struct batch *b) { return b->entry_count == 0; }
+
+static int64_t as_of(const struct batch *b, const struct call_row *row, const struct facts *f, bool sweep)
+{
+	bool by_events = !sweep && row->revision == 0 && f->last_event_s > 0 && f->last_event_s < b->now_ms / 1000;
+	return by_events ? f->last_event_s * 1000 + 999 : b->now_ms;
+}
 
 static int look(struct batch *b, struct call_row *row, struct call_state **ret)
 {
@@ -26,7 +38,7 @@ static int look(struct batch *b, struct call_row *row, struct call_state **ret)
 		st->looked = true;
 		st->unreadable = r < 0 || !slice_eq(st->facts->room_sid, row->room_sid);
 		if (!st->unreadable && row->facts.n)
-			r = verdict_classify(st->facts, VERDICT_RULES_VERSION, b->now_ms, b->a, &st->before);
+			r = verdict_classify(st->facts, VERDICT_RULES_VERSION, as_of(b, row, st->facts, false), b->a, &st->before);
 		if (!st->unreadable && r < 0)
 			return r;
 	}
@@ -232,7 +244,7 @@ static int judge_tenant(struct batch *b, struct call_row *row, const struct fact
 	return 0;
 }
 
-/* The columns of call_logs that are no members of the verdict, nor kept in call_facts: both verdicts are as of the same moment. */
+/* The columns of call_logs that are no members of the verdict, nor kept in call_facts. */
 static bool same_columns(const struct verdict *x, const struct verdict *y)
 {
 	return x->status == y->status && x->direction == y->direction && x->outcome == y->outcome &&
@@ -255,7 +267,7 @@ static void set_row(struct batch *b, struct call_row *row, struct call_state *st
 	row->new_verdict = v;
 	if (st->facts->room_name.n)
 		row->room_name = st->facts->room_name;
-	int64_t due = v->due_at_ms && v->due_at_ms <= b->now_ms ? b->now_ms + LOOK_LATER_MS : v->due_at_ms;
+	int64_t due = v->due_at_ms && v->due_at_ms <= b->now_ms ? b->now_ms + (is_sweep(b) ? LOOK_LATER_MS : QUIET_MS) : v->due_at_ms;
 	if (due != row->due_at_ms)
 		row->facts_changed = true;
 	row->due_at_ms = due;
@@ -284,8 +296,8 @@ static int judge_known(struct batch *b, struct call_row *row, struct call_state 
 		return OC_NOMEM;
 	int r = tenant_apply_routes(st->facts, b->w->options->routes);
 	if (r == 0)
-		r = verdict_classify(st->facts, VERDICT_RULES_VERSION, b->now_ms, b->a, v);
-	struct slice facts, members;
+		r = verdict_classify(st->facts, VERDICT_RULES_VERSION, as_of(b, row, st->facts, is_sweep(b)), b->a, v);
+	struct slice facts = SLICE_NONE, members = SLICE_NONE;
 	if (r == 0)
 		r = encode(b, st->facts, v, &facts, &members);
 	bool tenant_changed = false;

@@ -8,8 +8,8 @@
 #define SWEEP_CALLS 100
 #define SWEEP_CALLS_BUSY 20
 #define SWEEP_INTERVAL_MS 1000
-#define AFTER_REFUSAL_MS (60 * 1000) /* a call that the store refuses is not asked about every second */
-#define COUNT_INTERVAL_MS (15 * 1000)
+#define AFTER_REFUSAL_MS 60000 /* a call that the store refuses is not asked about every second */
+#define COUNT_INTERVAL_MS 15000
 
 static int due_calls(struct writer *w, size_t limit, struct arena *a, struct slice **ret_sids, size_t *ret_count)
 {
@@ -22,7 +22,7 @@ static int due_calls(struct writer *w, size_t limit, struct arena *a, struct sli
 /* When to come again, ms from now. */
 static int64_t sweep(struct writer *w, size_t limit, int64_t interval_ms)
 {
-	_cleanup_arena_ struct arena *a = arena_new(16 * 1024);
+	_cleanup_arena_ struct arena *a = arena_new(16384);
 	struct slice *sids;
 	size_t count;
 	if (!a || due_calls(w, limit, a, &sids, &count) < 0 || count == 0)

@@ -10,8 +10,8 @@
 #include "base/log.h"
 #include "ingest/internal.h"
 
-#define ARENA_FIRST_BYTES (512 * 1024) /* kept between batches; what a batch needs beyond it is freed after it */
-#define KEPT_TEXT_BYTES (1024 * 1024)  /* a text buffer that has grown beyond it is freed */
+#define ARENA_FIRST_BYTES 524288 /* kept between batches; what a batch needs beyond it is freed after it */
+#define KEPT_TEXT_BYTES 1048576  /* a text buffer that has grown beyond it is freed */
 #define ATTEMPTS 6
 #define PAUSE_MS 4                     /* before the second attempt; doubles, half of it random: 250 ms in all at most */
 #define FIRST_PROBE_PAUSE_MS 50
