@@ -32,6 +32,9 @@ OC_NODISCARD int sqlite_connect(struct sqlite_connection *c, const struct store_
 void sqlite_disconnect(struct sqlite_connection *c); /* harmless on a closed or zeroed one */
 OC_NODISCARD int sqlite_prepare(struct sqlite_connection *c, const char *const *sql, size_t count);
 
+/* OC_IO, and the connection is broken, when the file was moved or deleted under us: what we would write nobody would find again. */
+OC_NODISCARD int sqlite_check_in_place(struct sqlite_connection *c);
+
 /* The enum oc_error of a SQLite result; its text goes to c->error, and an I/O error marks the connection. */
 int sqlite_error(struct sqlite_connection *c, int rc);
 /* Data that we refuse ourselves: OC_DATA with this text. */

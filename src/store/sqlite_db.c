@@ -183,6 +183,18 @@ int sqlite_connect(struct sqlite_connection *c, const struct store_options *o, e
 	return r;
 }
 
+int sqlite_check_in_place(struct sqlite_connection *c)
+{
+	int moved = 0;
+
+	if (sqlite3_file_control(c->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && moved) {
+		c->broken = true;
+		sqlite_refuse(c, "the database file was moved or deleted");
+		return OC_IO;
+	}
+	return 0;
+}
+
 static void finalize_all(struct sqlite_connection *c)
 {
 	for (size_t i = 0; i < c->statement_count; i++)

@@ -377,19 +377,6 @@ static int remember(struct load *x)
 	return 0;
 }
 
-/* The file may have been moved or deleted under us: what we would write then nobody would find again. */
-static int check_in_place(struct sqlite_connection *c)
-{
-	int moved = 0;
-
-	if (sqlite3_file_control(c->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && moved) {
-		c->broken = true;
-		sqlite_refuse(c, "the database file was moved or deleted");
-		return OC_IO;
-	}
-	return 0;
-}
-
 int sqlite_batch_load(struct store *store, const struct store_touch *touch, struct arena *a, struct store_loaded *ret)
 {
 	struct sqlite_store *s = (struct sqlite_store *)store;
@@ -398,7 +385,7 @@ int sqlite_batch_load(struct store *store, const struct store_touch *touch, stru
 	sqlite_batch_abort(store);
 	int r = sqlite_reopen_if_broken(s);
 	if (r == 0)
-		r = check_in_place(&s->c);
+		r = sqlite_check_in_place(&s->c);
 	if (r == 0)
 		r = sqlite_exec(&s->c, "BEGIN IMMEDIATE");
 	if (r < 0)

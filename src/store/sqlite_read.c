@@ -1,16 +1,19 @@
 /* Reading from SQLite: a connection of its own that can write nothing (query_only). Every statement names the tenant; a call whose tenant
- * is not known matches none. Threads: a struct store_reader belongs to one. */
+ * is not known matches none. After an I/O error, or when another file took the place of ours, it is opened anew.
+ * Threads: a struct store_reader belongs to one. */
 #include "store/sqlite.h"
 
 #include <stdlib.h>
 
 #include "base/clock.h"
 
-enum reader_statement { READ_BY_ID, READ_BY_SID, READ_FACTS, READ_LIST, READ_PING, READER_COUNT };
+enum reader_statement { READ_BEGIN, READ_END, READ_BY_ID, READ_BY_SID, READ_FACTS, READ_LIST, READ_PING, READER_COUNT };
 
 struct sqlite_reader {
 	struct store_reader base;
 	struct sqlite_connection c;
+	char *url; /* to open it anew */
+	int timeout_ms;
 	int64_t deadline_ns; /* of the read that runs */
 };
 
@@ -58,6 +61,7 @@ static int prepare_reader(struct sqlite_connection *c, const struct sqlite_call_
 	if (buf_failed(&by_id) || buf_failed(&by_sid) || buf_failed(&list))
 		return OC_NOMEM;
 	const char *const sql[READER_COUNT] = {
+		[READ_BEGIN] = "BEGIN", [READ_END] = "COMMIT",
 		[READ_BY_ID] = by_id.p, [READ_BY_SID] = by_sid.p, [READ_FACTS] = facts_sql, [READ_LIST] = list.p,
 		[READ_PING] = "SELECT 1 FROM call_facts LIMIT 1",
 	};
@@ -72,33 +76,58 @@ static int is_late(void *context)
 	return clock_mono_ns() > r->deadline_ns;
 }
 
-static void start_deadline(struct sqlite_reader *r) { r->deadline_ns = clock_mono_ns() + (int64_t)r->c.timeout_ms * 1000000; }
+static int connect_reader(struct sqlite_reader *r, struct arena *a, struct slice *ret_message)
+{
+	const struct store_options o = { .url = slice_cstr(r->url), .timeout_ms = r->timeout_ms };
+	struct sqlite_call_logs shape;
+	int e = sqlite_connect(&r->c, &o, SQLITE_READER, a, ret_message);
+
+	if (e < 0)
+		return e;
+	e = sqlite_require_schema(&r->c, a, ret_message);
+	if (e == 0) {
+		e = sqlite_call_logs_shape(&r->c, NULL, &shape);
+		if (e == 0)
+			e = prepare_reader(&r->c, &shape);
+		if (e < 0)
+			store_fail(e, a, ret_message, "the database %s does not look as it should: %s", r->c.path, r->c.error);
+	}
+	if (e < 0)
+		sqlite_disconnect(&r->c);
+	else
+		sqlite3_progress_handler(r->c.db, 20000, is_late, r);
+	return e;
+}
+
+/* Before each read. */
+static int make_ready(struct sqlite_reader *r)
+{
+	r->deadline_ns = clock_mono_ns() + (int64_t)r->c.timeout_ms * 1000000;
+	if (r->c.db && !r->c.broken && sqlite_check_in_place(&r->c) == 0)
+		return 0;
+	sqlite_disconnect(&r->c);
+	int e = connect_reader(r, NULL, NULL);
+	if (e == 0)
+		return 0;
+	if (r->c.error[0] == '\0')
+		sqlite_refuse(&r->c, "the database file cannot be opened");
+	return e == OC_NOT_FOUND || e == OC_CONFIG ? OC_DOWN : e;
+}
 
 int sqlite_reader_open(const struct store_options *o, struct arena *message_arena, struct store_reader **ret, struct slice *ret_message)
 {
 	struct sqlite_reader *r = calloc(1, sizeof *r);
-	struct sqlite_call_logs shape;
 
 	if (!r)
 		return OC_NOMEM;
 	r->base.ops = &sqlite_store_ops;
-	int e = sqlite_connect(&r->c, o, SQLITE_READER, message_arena, ret_message);
-	if (e == 0) {
-		e = sqlite_require_schema(&r->c, message_arena, ret_message);
-		if (e == 0) {
-			e = sqlite_call_logs_shape(&r->c, NULL, &shape);
-			if (e == 0)
-				e = prepare_reader(&r->c, &shape);
-			if (e < 0)
-				store_fail(e, message_arena, ret_message, "the database %s does not look as it should: %s", r->c.path, r->c.error);
-		}
-	}
+	r->timeout_ms = o->timeout_ms;
+	r->url = strndup(o->url.p, o->url.n);
+	int e = r->url ? connect_reader(r, message_arena, ret_message) : OC_NOMEM;
 	if (e < 0) {
 		sqlite_reader_close(&r->base);
 		return e == OC_NOT_FOUND ? OC_SCHEMA : e;
 	}
-	sqlite3_progress_handler(r->c.db, 20000, is_late, r);
-	start_deadline(r);
 	*ret = &r->base;
 	return 0;
 }
@@ -108,6 +137,7 @@ void sqlite_reader_close(struct store_reader *reader)
 	struct sqlite_reader *r = (struct sqlite_reader *)reader;
 
 	sqlite_disconnect(&r->c);
+	free(r->url);
 	free(r);
 }
 
@@ -178,15 +208,21 @@ int sqlite_read_outcomes(struct store_reader *reader, struct outcome_query *quer
 {
 	struct sqlite_reader *r = (struct sqlite_reader *)reader;
 
-	start_deadline(r);
-	int e = sqlite_exec(&r->c, "BEGIN");
+	int e = make_ready(r);
+	if (e < 0)
+		return e;
+	struct sqlite_binder begin = sqlite_bind(&r->c, READ_BEGIN), end = sqlite_bind(&r->c, READ_END);
+	e = sqlite_run(&begin);
 	for (size_t i = 0; i < n && e == 0; i++) {
 		queries[i].result = read_outcome(r, &queries[i], a, &queries[i].view);
 		if (concerns_all(queries[i].result))
 			e = queries[i].result;
 	}
-	if (!sqlite3_get_autocommit(r->c.db) && sqlite3_exec(r->c.db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)
-		sqlite3_exec(r->c.db, "ROLLBACK", NULL, NULL, NULL);
+	if (e == 0)
+		return sqlite_run(&end);
+	/* Not by sqlite_run: the error that led here is to stay in last_error. */
+	if (!sqlite3_get_autocommit(r->c.db) && sqlite3_exec(r->c.db, "ROLLBACK", NULL, NULL, NULL) != SQLITE_OK)
+		r->c.broken = true;
 	return e;
 }
 
@@ -210,15 +246,14 @@ int sqlite_read_list(struct store_reader *reader, const struct list_filter *f, s
 	bool *ret_more)
 {
 	struct sqlite_reader *r = (struct sqlite_reader *)reader;
-	struct sqlite_binder b = sqlite_bind(&r->c, READ_LIST);
 	struct call_view *views = ARENA_ARRAY(a, struct call_view, f->limit);
 	size_t count = 0;
 	bool more = false;
-	int e;
+	int e = views ? make_ready(r) : OC_NOMEM;
 
-	if (!views)
-		return OC_NOMEM;
-	start_deadline(r);
+	if (e < 0)
+		return e;
+	struct sqlite_binder b = sqlite_bind(&r->c, READ_LIST);
 	bind_filter(&b, f);
 	while ((e = sqlite_row(&b)) > 0) {
 		more = count == f->limit;
@@ -240,8 +275,10 @@ int sqlite_read_list(struct store_reader *reader, const struct list_filter *f, s
 int sqlite_reader_ping(struct store_reader *reader)
 {
 	struct sqlite_reader *r = (struct sqlite_reader *)reader;
+	int e = make_ready(r);
 
-	start_deadline(r);
+	if (e < 0)
+		return e;
 	struct sqlite_binder b = sqlite_bind(&r->c, READ_PING);
 	return sqlite_run(&b);
 }
