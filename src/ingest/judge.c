@@ -13,7 +13,7 @@
 
 #define START_LEEWAY_S 2         /* createdAt is floored and senders' clocks differ a little */
 #define LOOK_LATER_MS 60000      /* for a due time that has passed already */
-#define QUIET_MS (5 * 1000)       /* more of a late call's events may be on their way for so long */
+#define QUIET_MS 5000           /* more of a late call's events may be on their way for so long */
 
 static const struct slice unreadable_facts = { "the call's stored facts cannot be read", 38 };
 

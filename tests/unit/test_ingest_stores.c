@@ -248,6 +248,20 @@ static void a_call_that_is_due_gets_its_verdict(void **state)
 	assert_sql(f, "0", "SELECT count(*) FROM call_facts WHERE \"dueAtMs\" = 1");
 }
 
+/* A day late, one after the other: the call ends when its end is told, once, and not after each of its events. */
+static void a_backlog_of_yesterday_ends_each_call_once(void **state)
+{
+	(void)state;
+	int64_t yesterday = clock_wall_ms() / 1000 - 86400;
+	put(event("EV_1", "room_started", ROOM("RM_1") OF("user-1"), yesterday, NULL));
+	assert_sql(f, "NULL", "SELECT outcome FROM call_facts");
+	put(event("EV_1", "room_started", ROOM("RM_1") OF("user-1"), yesterday, NULL));
+	assert_sql(f, "NULL", "SELECT outcome FROM call_facts");
+	put(event("EV_2", "room_finished", ROOM("RM_1"), yesterday + 30, NULL));
+	assert_sql(f, "no_answer", "SELECT outcome FROM call_facts");
+	assert_sql(f, "1", "SELECT revision FROM call_facts");
+}
+
 static void what_the_store_refuses_is_kept_aside_alone(void **state)
 {
 	(void)state;
@@ -344,6 +358,7 @@ static const struct store_case cases[] = {
 	CASE(a_dispute_keeps_all_of_the_call_aside),
 	CASE(the_hosts_row_is_taken),
 	CASE(a_call_that_is_due_gets_its_verdict),
+	CASE(a_backlog_of_yesterday_ends_each_call_once),
 	CASE(what_the_store_refuses_is_kept_aside_alone),
 	CASE(what_is_no_event_is_kept_with_its_bytes),
 	CASE(two_nodes_count_each_event_once),
