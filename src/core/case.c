@@ -6,7 +6,8 @@
 #define ANSWERED_LIMIT_S (25 * 3600) /* LiveKit ends SIP calls after 24 h at the latest */
 #define OPEN_LIMIT_S (6 * 3600)
 #define AGENT_ERROR_GRACE_S 30
-#define MEDIA_TIMEOUT_MS 15000
+#define MEDIA_TIMEOUT_MS 14000  /* 15 s, and some for rounding */
+#define LOST_NOTICE_S 30        /* LiveKit notices a dead connection after some 20 s */
 #define LONG_OVERLAP_MS 1500
 
 static int64_t max64(int64_t x, int64_t y) { return x > y ? x : y; }
@@ -59,18 +60,34 @@ static bool has_counterpart(const struct call_case *c)
 	return false;
 }
 
-/* Each agent either left without an error, or was still there when the call had ended. */
+static bool left_in_order(enum disconnect_reason r)
+{
+	return r == REASON_CLIENT_INITIATED || r == REASON_ROOM_CLOSED || r == REASON_ROOM_DELETED || r == REASON_PARTICIPANT_REMOVED;
+}
+
+static bool seen_after_end(const struct call_case *c, const struct fact_session *agent)
+{
+	for (size_t k = 0; c->end_s && k < agent->track_count; k++)
+		if (agent->tracks[k].published.at_s > c->end_s)
+			return true;
+	return false;
+}
+
+/* Each agent either left in good order, or was still there when the call had ended. The end of a track shows that only where the
+ * agent's connection was not lost: then LiveKit ends the tracks when it notices. */
 static bool agents_fared_well(const struct call_case *c)
 {
 	for (size_t i = 0; i < c->view.seat_count; i++) {
 		const struct seat *s = &c->view.seats[i];
-		if (s->role != ROLE_AGENT || !s->was_there)
+		if (s->role != ROLE_AGENT || !s->was_there || seen_after_end(c, s->session))
 			continue;
-		const struct fact_session *agent = s->session;
-		bool well = s->left ? agent->left_reason != REASON_AGENT_ERROR : s->superseded;
-		for (size_t k = 0; c->end_s && k < agent->track_count; k++)
-			well |= agent->tracks[k].unpublished.at_s > c->end_s || agent->tracks[k].published.at_s > c->end_s;
-		if (!well && !(s->left && c->end_s && agent->ended.at_s > c->end_s + 1))
+		int64_t later_s = c->end_s ? c->end_s + 1 : INT64_MAX - LOST_NOTICE_S;
+		bool well = s->superseded;
+		if (s->left) {
+			bool error = s->session->left_reason == REASON_AGENT_ERROR;
+			well |= left_in_order(s->session->left_reason) || s->session->ended.at_s > (error ? later_s : later_s + LOST_NOTICE_S);
+		}
+		if (!well)
 			return false;
 	}
 	return true;

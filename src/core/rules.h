@@ -61,7 +61,7 @@ enum {
 	X(NEED_DIRECTION, "LiveKit does not say which way this phone call went", OUTCOME_NO_ANSWER, VERDICT_UNANSWERED) \
 	X(NEED_COUNTERPART, "nobody else was seen in the room, so a lost event could hide what became of the other side", \
 	  OUTCOME_FAILED, VERDICT_AGENT_ERROR) \
-	X(NEED_AGENTS, "the end of an agent's part was not seen; it may have failed", OUTCOME_FAILED, VERDICT_AGENT_ERROR) \
+	X(NEED_AGENTS, "an agent did not leave in good order, or its leave was not seen: it may have failed", OUTCOME_FAILED, VERDICT_AGENT_ERROR) \
 	X(NEED_AUDIO, "no other party's audio was surely there with the leg", OUTCOME_NO_ANSWER, VERDICT_AGENT_UNAVAILABLE) \
 	X(NEED_SHORT_TALK, "after 15 s and more LiveKit reports lost media like a hang-up", OUTCOME_FAILED, VERDICT_MEDIA_TIMEOUT) \
 	X(NEED_LONG_OVERLAP, "how long they were together is not known, or it was a moment only", OUTCOME_NO_ANSWER, VERDICT_UNANSWERED) \

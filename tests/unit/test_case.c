@@ -57,21 +57,32 @@ static void an_earlier_leg_without_an_end_may_have_been_the_answered_one(void **
 	assert_true(holds(h, NEED_LEGS));
 }
 
-static void an_agent_fares_well_when_it_left_without_error_or_outlived_the_call(void **state)
+static void an_agent_fares_well_when_it_left_in_good_order_or_outlived_the_call(void **state)
 {
 	(void)state;
+	static const struct {
+		enum disconnect_reason reason;
+		int64_t at_ms;
+		bool well;
+	} LEAVES[] = {
+		{ REASON_CLIENT_INITIATED, 4000, true }, { REASON_ROOM_CLOSED, 7000, true }, { REASON_ROOM_DELETED, 5000, true },
+		{ REASON_AGENT_ERROR, 4000, false }, { REASON_AGENT_ERROR, 8000, true }, { REASON_CONNECTION_TIMEOUT, 4000, false },
+		{ REASON_CONNECTION_TIMEOUT, 25000, false }, /* it died up to 20 s before */
+		{ REASON_CONNECTION_TIMEOUT, 50000, true }, { REASON_SERVER_SHUTDOWN, 4000, false },
+	};
 	_cleanup_history_ struct history *h = history_new();
 	dial(h);
 	leaves(h, &CALLEE, REASON_CLIENT_INITIATED, STATUS_HANGUP, true, 5000);
 	assert_false(holds(h, NEED_AGENTS)); /* its leave is not seen */
-	unpublishes(h, &AGENT, "TR_agent", 60, 7000);
-	assert_true(holds(h, NEED_AGENTS)); /* but it was there later */
-	h->n -= 1;
-	goes(h, &AGENT, REASON_CLIENT_INITIATED, 4000);
-	assert_true(holds(h, NEED_AGENTS));
-	h->events[h->n - 1].participant.disconnect_reason = REASON_AGENT_ERROR;
-	assert_false(holds(h, NEED_AGENTS));
-	assert_true(case_of(h).rule_case.flags & FLAG_AGENT_ERROR);
+	size_t before = h->n;
+	for (size_t i = 0; i < sizeof LEAVES / sizeof LEAVES[0]; i++) {
+		h->n = before;
+		goes(h, &AGENT, LEAVES[i].reason, LEAVES[i].at_ms);
+		assert_int_equal(holds(h, NEED_AGENTS), LEAVES[i].well);
+	}
+	h->n = before;
+	publishes(h, &AGENT, "TR_later", 7000);
+	assert_true(holds(h, NEED_AGENTS)); /* no leave, but it was active after the end */
 }
 
 static void an_agent_error_long_before_the_end_or_made_good_by_another_is_no_cause(void **state)
@@ -246,7 +257,7 @@ int main(void)
 		cmocka_unit_test(the_first_answered_leg_is_primary),
 		cmocka_unit_test(with_none_answered_the_last_one_tried_is_primary),
 		cmocka_unit_test(an_earlier_leg_without_an_end_may_have_been_the_answered_one),
-		cmocka_unit_test(an_agent_fares_well_when_it_left_without_error_or_outlived_the_call),
+		cmocka_unit_test(an_agent_fares_well_when_it_left_in_good_order_or_outlived_the_call),
 		cmocka_unit_test(an_agent_error_long_before_the_end_or_made_good_by_another_is_no_cause),
 		cmocka_unit_test(nothing_came_after_when_the_room_closed_as_soon_as_it_may),
 		cmocka_unit_test(a_short_talk_excludes_the_media_timeout),

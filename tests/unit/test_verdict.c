@@ -197,6 +197,48 @@ static void a_stranger_in_the_room_keeps_every_verdict_from_being_certain(void *
 	judges(h, "completed/hangup likely");
 }
 
+static void a_leg_without_its_attributes_is_never_certain(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	struct who bare = CALLEE;
+	bare.call = NULL;
+	room_started(h);
+	joins(h, &AGENT, STATUS_NONE, 30);
+	leaves(h, &bare, REASON_CLIENT_INITIATED, STATUS_HANGUP, true, 5000);
+	agent_goes(h, 6000);
+	judges(h, "completed/hangup likely");
+	h->events[2].participant.sip_call_tag = false;
+	h->events[2].participant.sip_status = STATUS_NONE;
+	judges(h, "completed/hangup ambiguous");
+}
+
+static void a_leg_that_reconnected_is_not_certainly_unanswered(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	struct who again = CALLEE;
+	again.sid = "PA_again";
+	again.joined_ms = 3000;
+	dial(h);
+	leaves(h, &CALLEE, REASON_MIGRATION, STATUS_RINGING, false, 2900);
+	leaves(h, &again, REASON_ROOM_DELETED, STATUS_RINGING, false, 6000);
+	agent_goes(h, 6000);
+	judges(h, "no_answer/canceled likely");
+}
+
+static void an_agent_that_died_keeps_a_hangup_from_being_certain(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	dial(h);
+	leaves(h, &CALLEE, REASON_CLIENT_INITIATED, STATUS_HANGUP, true, 20000);
+	unpublishes(h, &AGENT, "TR_agent", 60, 26000);
+	goes(h, &AGENT, REASON_CONNECTION_TIMEOUT, 26000);
+	room_finished(h, 26000);
+	judges(h, "completed/hangup likely");
+}
+
 /* ---- inbound ---- */
 
 static struct history *inbound(struct history *h, int64_t heard_ms, enum disconnect_reason r, enum sip_status status, int64_t end_ms)
@@ -263,6 +305,18 @@ static void an_agent_that_rejects_a_ringing_call_is_the_app(void **state)
 	goes(h, &AGENT, REASON_CLIENT_INITIATED, 4000);
 	room_finished(h, 5000);
 	judges(h, "no_answer/canceled certain");
+}
+
+static void a_status_alone_answers_but_not_for_certain(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	call_in(h);
+	joins(h, &AGENT, STATUS_NONE, 100);
+	leaves(h, &CALLER, REASON_ROOM_DELETED, STATUS_ACTIVE, true, 5000);
+	goes(h, &AGENT, REASON_ROOM_DELETED, 5000);
+	room_finished(h, 5000);
+	judges(h, "completed/agent_hangup likely");
 }
 
 static void an_agent_without_a_voice_answers_nobody(void **state)
@@ -626,8 +680,12 @@ int main(void)
 		cmocka_unit_test(nobody_else_in_the_room_keeps_a_hangup_from_being_certain),
 		cmocka_unit_test(an_agent_error_before_the_hangup_is_a_failure),
 		cmocka_unit_test(a_stranger_in_the_room_keeps_every_verdict_from_being_certain),
+		cmocka_unit_test(a_leg_without_its_attributes_is_never_certain),
+		cmocka_unit_test(a_leg_that_reconnected_is_not_certainly_unanswered),
+		cmocka_unit_test(an_agent_that_died_keeps_a_hangup_from_being_certain),
 		cmocka_unit_test(inbound_endings),
 		cmocka_unit_test(an_agent_that_rejects_a_ringing_call_is_the_app),
+		cmocka_unit_test(a_status_alone_answers_but_not_for_certain),
 		cmocka_unit_test(an_agent_without_a_voice_answers_nobody),
 		cmocka_unit_test(a_caller_bridged_to_a_phone_that_nobody_took_is_ambiguous),
 		cmocka_unit_test(a_caller_whose_leave_is_lost),
