@@ -132,9 +132,10 @@ def test_requests_sent_at_once_on_one_connection_are_answered_in_order(shared_da
     data = b""
     for event in events:
         body = json.dumps(event).encode()
-        head = "".join(f"{k}: {v}\r\n" for k, v in signing.sign(body).items())
+        headers = signing.sign(body) | ({"Connection": "close"} if event is events[-1] else {})
+        head = "".join(f"{k}: {v}\r\n" for k, v in headers.items())
         data += f"POST {WEBHOOK} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n{head}\r\n".encode() + body
-    got = shared_daemon.raw(data, timeout_s=3).decode()
+    got = shared_daemon.raw(data).decode()
     assert re.findall(r'"event_id":"([^"]+)"', got) == [e["id"] for e in events]
 
 
