@@ -47,7 +47,8 @@ def replay(daemon: Daemon, deliveries: list[capture_files.Delivery]) -> None:
 def verdicts(daemon: Daemon) -> dict[str, dict]:
     """Each call's outcome as its tenant reads it, by room SID; waits until the sweeper has closed all that are due."""
     deadline = time.monotonic() + 30
-    due = ("outcome IS NULL AND \"dueAtMs\" < ?", int(time.time() * 1000))
+    soon_s = 20  # a call whose end is overdue is looked at once its events have stopped coming for some seconds
+    due = ("outcome IS NULL AND \"dueAtMs\" < ?", int((time.time() + soon_s) * 1000))
     while daemon.database.count("call_facts", *due) > 0:
         assert time.monotonic() < deadline, daemon.database.query(f'SELECT "roomName" FROM call_facts WHERE {due[0]}', due[1])
         time.sleep(0.1)
