@@ -53,6 +53,7 @@ ELSEWHERE = [
     ("store", "sqlite_calls sqlite_load sqlite_read sqlite_schema sqlite_write", "tests/unit/test_store.c"),
     ("store", "sqlite sqlite_db", "tests/unit/test_store_sqlite.c"),
     ("store", "sqlite_migrate", "tests/unit/test_migrate_sqlite.c"),
+    ("store", "postgres_index postgres_migrate", "tests/system/test_migrations_postgres.py"),
 ]
 SHOWN_ELSEWHERE = {f"{folder}/{name}.c".lstrip("/"): test for folder, names, test in ELSEWHERE for name in names.split()}
 
