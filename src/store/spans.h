@@ -1,14 +1,14 @@
-/* When a call was, as both stores reckon it for matching by room name: docs/ARCHITECTURE.md, "Whose row is it?" and "Which call does
- * an event belong to?". Private to src/store. Pure. */
+/* When a call was, for matching by room name: docs/ARCHITECTURE.md, "Whose row is it?" and "Which call does an event belong to?".
+ * Private to the SQLite store; the contract tests hold PostgreSQL's SQL to the same. Pure. */
 #pragma once
 
 #include "store/store.h"
 
-#define SPAN_SLACK_MS 2000           /* give or take, at the start: createdAt is floored to the second and clocks differ */
-#define CLAIM_WINDOW_MS 86400000     /* a host's row is written within a day of its call */
-#define CLAIM_AFTER_END_MS 60000     /* a row written after the end waits for a next call of the name to claim it */
-#define LATE_ROW_DAYS_MS 604800000LL /* store_due looks at host rows of the last seven days */
-#define LATE_ROW_PAUSE_MS 5000       /* and at most this often */
+#define SPAN_SLACK_MS 2000         /* give or take, at the start: createdAt is floored to the second and clocks differ */
+#define CLAIM_WINDOW_MS 86400000   /* a host's row is written within a day of its call */
+#define CLAIM_AFTER_END_MS 60000   /* a row written after the end waits for a next call of the name to claim it */
+#define LATE_ROW_AGE_MS 604800000  /* store_due looks at host rows of the last seven days */
+#define LATE_ROW_PAUSE_MS 5000     /* and at most this often */
 #define UNBOUND_LIMIT 200
 
 struct call_span {

@@ -15,34 +15,47 @@
 #define FULL_LOOK_PAUSE_MS 300000
 #define NEWEST_ROWS "5000"
 
+#define TEXT_OF_(number) #number
+#define TEXT_OF(number) TEXT_OF_(number)
+
 /* A host that had no "createdAt" does not write the one we added, so its rows have no time. */
-#define NO_TIMES "EXISTS (SELECT 1 FROM outcomed_changes WHERE kind = 'column' AND \"tableName\" = 'call_logs' AND name = 'createdAt')"
+#define NO_TIMES \
+	"EXISTS (SELECT 1 FROM outcomed_changes WHERE kind = 'column' AND \"tableName\" = 'call_logs' AND name = 'createdAt')"
 
 /* Is `w`, when a row was written, a time at which load lets the call `f` claim it? The rule of SQL_ROW_UNCLAIMED; rows without a time are
  * only for calls of the last day. ?1 is now. */
 #define CLAIMABLE \
-	"(f.\"callLogId\" IS NULL OR f.\"callLogIsOurs\" = 1) AND CASE WHEN w IS NULL THEN f.\"startedAtMs\" > ?1 - 86400000 AND " NO_TIMES \
-	" ELSE w > ?1 - 604800000 AND max(f.\"startedAtMs\" - w, w - COALESCE(f.\"endedAtMs\", f.\"startedAtMs\")) <= 86400000 " \
-	"AND (f.\"endedAtMs\" IS NULL OR w <= f.\"endedAtMs\" OR ?1 - w >= 60000) END"
+	"(f.\"callLogId\" IS NULL OR f.\"callLogIsOurs\" = 1) " \
+	"AND CASE WHEN w IS NULL THEN f.\"startedAtMs\" > ?1 - " TEXT_OF(CLAIM_WINDOW_MS) " AND " NO_TIMES " " \
+	"ELSE w > ?1 - " TEXT_OF(LATE_ROW_AGE_MS) " " \
+	"AND max(f.\"startedAtMs\" - w, w - COALESCE(f.\"endedAtMs\", f.\"startedAtMs\")) <= " TEXT_OF(CLAIM_WINDOW_MS) " " \
+	"AND (f.\"endedAtMs\" IS NULL OR w <= f.\"endedAtMs\" OR ?1 - w >= " TEXT_OF(CLAIM_AFTER_END_MS) ") END"
 
 const char *const sqlite_writer_sql[SQL_WRITER_COUNT] = {
 	[SQL_EVENT_KNOWN] = "SELECT 1 FROM livekit_call_events WHERE \"eventId\" = ?1",
 	[SQL_FACTS] = "SELECT \"roomName\", \"userId\", \"tenantError\", \"callLogId\", \"callLogIsOurs\", facts, rules, verdict, outcome, "
 		      "revision, \"startedAtMs\", \"endedAtMs\", \"dueAtMs\" FROM call_facts WHERE \"roomSid\" = ?1",
 	[SQL_CALL_OPEN_AT] = "SELECT \"roomSid\", \"startedAtMs\" FROM call_facts WHERE \"roomName\" = ?1 "
-			     "AND (\"startedAtMs\" IS NULL OR \"startedAtMs\" <= ?2) AND (\"endedAtMs\" IS NULL OR \"endedAtMs\" >= ?3) ORDER BY \"startedAtMs\" DESC, \"roomSid\" LIMIT 1",
-	[SQL_ROW_BY_SID] = "SELECT id, \"userId\" FROM call_logs WHERE \"livekitRoomSid\" = ?1 ORDER BY id = ?2, id", /* no LIMIT: it would cost a table */
-	[SQL_ANY_UNCLAIMED] = "SELECT 1 FROM call_logs INDEXED BY idx_call_logs_unclaimed WHERE \"livekitRoomSid\" IS NULL AND \"livekitRoomName\" IS NOT NULL LIMIT 1",
+			     "AND (\"startedAtMs\" IS NULL OR \"startedAtMs\" <= ?2) AND (\"endedAtMs\" IS NULL OR \"endedAtMs\" >= ?3) "
+			     "ORDER BY \"startedAtMs\" DESC, \"roomSid\" LIMIT 1",
+	/* Without LIMIT, which would cost a sorter of its own. */
+	[SQL_ROW_BY_SID] = "SELECT id, \"userId\" FROM call_logs WHERE \"livekitRoomSid\" = ?1 ORDER BY id = ?2, id",
+	[SQL_ANY_UNCLAIMED] = "SELECT 1 FROM call_logs INDEXED BY idx_call_logs_unclaimed WHERE \"livekitRoomSid\" IS NULL "
+			      "AND \"livekitRoomName\" IS NOT NULL LIMIT 1",
 	[SQL_ROW_UNCLAIMED] =
-		"SELECT id, \"userId\", CASE WHEN w IS NULL THEN 86400000 ELSE max(?2 - w, w - COALESCE(?3, ?2), 0) END AS distance FROM "
-		"(SELECT id, \"userId\", " SQL_MS("\"createdAt\"") " AS w FROM call_logs WHERE \"livekitRoomSid\" IS NULL AND \"livekitRoomName\" = ?1) "
-		"WHERE CASE WHEN w IS NULL THEN " NO_TIMES " ELSE distance <= 86400000 AND (?3 IS NULL OR w <= ?3 OR ?4 - w >= 60000) END "
-		"ORDER BY distance, id",
-	[SQL_ANY_UNBOUND] = "SELECT 1 FROM livekit_call_events INDEXED BY idx_lce_unbound WHERE \"roomSid\" IS NULL AND \"roomName\" IS NOT NULL "
-			    "AND processed = 0 LIMIT 1",
-	[SQL_UNBOUND] = "SELECT \"eventId\", \"rawPayload\", source, \"keyId\", timestamp, " SQL_MS("\"createdAt\"") " AS w FROM livekit_call_events "
-			"WHERE \"roomSid\" IS NULL AND \"roomName\" = ?1 AND processed = 0 AND COALESCE(timestamp * 1000, " SQL_MS("\"createdAt\"") ") BETWEEN ?2 AND ?3 "
-			"ORDER BY w, \"eventId\" LIMIT 200",
+		"SELECT id, \"userId\", "
+		"CASE WHEN w IS NULL THEN " TEXT_OF(CLAIM_WINDOW_MS) " ELSE max(?2 - w, w - COALESCE(?3, ?2), 0) END AS distance FROM "
+		"(SELECT id, \"userId\", " SQL_MS("\"createdAt\"") " AS w FROM call_logs "
+		"WHERE \"livekitRoomSid\" IS NULL AND \"livekitRoomName\" = ?1) WHERE CASE WHEN w IS NULL THEN " NO_TIMES " "
+		"ELSE distance <= " TEXT_OF(CLAIM_WINDOW_MS) " "
+		"AND (?3 IS NULL OR w <= ?3 OR ?4 - w >= " TEXT_OF(CLAIM_AFTER_END_MS) ") END ORDER BY distance, id",
+	/* Whatever `processed` says, so that it is one step also where many have been waiting for long. */
+	[SQL_ANY_UNBOUND] = "SELECT 1 FROM livekit_call_events INDEXED BY idx_lce_unbound WHERE \"roomSid\" IS NULL "
+			    "AND \"roomName\" IS NOT NULL LIMIT 1",
+	[SQL_UNBOUND] = "SELECT \"eventId\", \"rawPayload\", source, \"keyId\", timestamp, " SQL_MS("\"createdAt\"") " AS w "
+			"FROM livekit_call_events WHERE \"roomSid\" IS NULL AND \"roomName\" = ?1 AND processed = 0 "
+			"AND COALESCE(timestamp * 1000, " SQL_MS("\"createdAt\"") ") BETWEEN ?2 AND ?3 "
+			"ORDER BY w, \"eventId\" LIMIT " TEXT_OF(UNBOUND_LIMIT),
 
 	[SQL_EVENT_INSERT] = "INSERT INTO livekit_call_events (\"userId\", \"callLogId\", \"eventId\", event, \"roomName\", \"roomSid\", "
 			     "\"participantIdentity\", \"participantSid\", timestamp, \"rawPayload\", \"rawBody\", processed, \"errorMessage\", "
@@ -73,12 +86,14 @@ const char *const sqlite_writer_sql[SQL_WRITER_COUNT] = {
 #define MERGED(parameter) \
 	"CASE WHEN metadata IS NULL THEN json_object('outcomed', json(" parameter ")) WHEN json_valid(metadata) THEN " \
 	"CASE WHEN json_type(metadata) = 'object' THEN json_set(metadata, '$.outcomed', json(" parameter ")) ELSE metadata END ELSE metadata END"
-	[SQL_ROW_UPDATE_OURS] = "UPDATE call_logs SET \"userId\" = ?2, \"livekitRoomName\" = COALESCE(?3, \"livekitRoomName\"), direction = ?4, "
-				"\"phoneNumber\" = ?5, \"sipCallId\" = ?6, duration = ?7, \"startedAt\" = ?8, \"endedAt\" = ?9, status = ?10, outcome = ?11, "
-				"\"recordingUrl\" = ?12, metadata = " MERGED("?13") ", \"updatedAt\" = ?14 WHERE id = ?1",
+	[SQL_ROW_UPDATE_OURS] = "UPDATE call_logs SET \"userId\" = ?2, \"livekitRoomName\" = COALESCE(?3, \"livekitRoomName\"), "
+				"direction = ?4, \"phoneNumber\" = ?5, \"sipCallId\" = ?6, duration = ?7, \"startedAt\" = ?8, "
+				"\"endedAt\" = ?9, status = ?10, outcome = ?11, \"recordingUrl\" = ?12, "
+				"metadata = " MERGED("?13") ", \"updatedAt\" = ?14 WHERE id = ?1",
 	[SQL_ROW_UPDATE_HOST] = "UPDATE call_logs SET direction = COALESCE(direction, ?2), \"phoneNumber\" = COALESCE(\"phoneNumber\", ?3), "
-				"\"sipCallId\" = COALESCE(\"sipCallId\", ?4), duration = " OURS("?5", "duration") ", \"startedAt\" = COALESCE(\"startedAt\", ?6), "
-				"\"endedAt\" = " OURS("?7", "\"endedAt\"") ", status = ?8, outcome = " OURS("?9", "outcome") ", \"recordingUrl\" = COALESCE(?10, \"recordingUrl\"), "
+				"\"sipCallId\" = COALESCE(\"sipCallId\", ?4), duration = " OURS("?5", "duration") ", "
+				"\"startedAt\" = COALESCE(\"startedAt\", ?6), \"endedAt\" = " OURS("?7", "\"endedAt\"") ", status = ?8, "
+				"outcome = " OURS("?9", "outcome") ", \"recordingUrl\" = COALESCE(?10, \"recordingUrl\"), "
 				"metadata = " MERGED("?11") ", \"updatedAt\" = ?12 WHERE id = ?1",
 #undef MERGED
 #undef OURS
@@ -94,11 +109,12 @@ const char *const sqlite_writer_sql[SQL_WRITER_COUNT] = {
 		"WHERE f.\"callLogId\" IS NULL OR (f.\"userId\" IS NULL AND l.u IS NOT NULL) LIMIT ?2",
 	[SQL_LATE_ALL] =
 		"SELECT f.\"roomSid\" FROM (SELECT \"livekitRoomName\" AS n, " SQL_MS("\"createdAt\"") " AS w FROM call_logs "
-		"INDEXED BY idx_call_logs_unclaimed WHERE \"livekitRoomSid\" IS NULL) l CROSS JOIN call_facts f ON f.\"roomName\" = l.n WHERE " CLAIMABLE
-		" UNION SELECT f.\"roomSid\" FROM call_facts f CROSS JOIN call_logs l ON l.\"livekitRoomSid\" = f.\"roomSid\" WHERE f.\"callLogId\" IS NULL "
-		"UNION SELECT f.\"roomSid\" FROM (SELECT DISTINCT \"roomSid\" AS s FROM livekit_call_events WHERE \"userId\" IS NULL AND \"roomSid\" IS NOT NULL) e "
-		"CROSS JOIN call_facts f ON f.\"roomSid\" = e.s CROSS JOIN call_logs l ON l.\"livekitRoomSid\" = f.\"roomSid\" "
-		"WHERE f.\"userId\" IS NULL AND l.\"userId\" IS NOT NULL LIMIT ?2",
+		"INDEXED BY idx_call_logs_unclaimed WHERE \"livekitRoomSid\" IS NULL) l "
+		"CROSS JOIN call_facts f ON f.\"roomName\" = l.n WHERE " CLAIMABLE
+		" UNION SELECT f.\"roomSid\" FROM call_facts f CROSS JOIN call_logs l ON l.\"livekitRoomSid\" = f.\"roomSid\" "
+		"WHERE f.\"callLogId\" IS NULL UNION SELECT f.\"roomSid\" FROM (SELECT DISTINCT \"roomSid\" AS s FROM livekit_call_events "
+		"WHERE \"userId\" IS NULL AND \"roomSid\" IS NOT NULL) e CROSS JOIN call_facts f ON f.\"roomSid\" = e.s "
+		"CROSS JOIN call_logs l ON l.\"livekitRoomSid\" = f.\"roomSid\" WHERE f.\"userId\" IS NULL AND l.\"userId\" IS NOT NULL LIMIT ?2",
 	[SQL_COUNT] = "SELECT (SELECT count(*) FROM call_facts WHERE outcome IS NULL), (SELECT count(*) FROM livekit_call_events WHERE processed = 0)",
 };
 

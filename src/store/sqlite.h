@@ -10,11 +10,13 @@
 
 /* ---- sqlite_db.c: connections, binding, columns, errors ---- */
 
+#define SQLITE_STATEMENTS_MAX 24
+
 struct sqlite_connection {
 	sqlite3 *db;
 	char *path;
 	int timeout_ms;
-	sqlite3_stmt **statements; /* in the order of the array given to sqlite_prepare */
+	sqlite3_stmt *statements[SQLITE_STATEMENTS_MAX]; /* in the order of the array given to sqlite_prepare */
 	size_t statement_count;
 	bool broken;               /* an I/O error happened: do not trust it, open it anew */
 	char error[400];           /* of the last failure */

@@ -3,6 +3,7 @@
  * Threads: a connection belongs to one thread. */
 #include "store/sqlite.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -199,8 +200,6 @@ static void finalize_all(struct sqlite_connection *c)
 {
 	for (size_t i = 0; i < c->statement_count; i++)
 		sqlite3_finalize(c->statements[i]);
-	free(c->statements);
-	c->statements = NULL;
 	c->statement_count = 0;
 }
 
@@ -215,15 +214,13 @@ void sqlite_disconnect(struct sqlite_connection *c)
 
 int sqlite_prepare(struct sqlite_connection *c, const char *const *sql, size_t count)
 {
+	assert(count <= SQLITE_STATEMENTS_MAX);
 	finalize_all(c);
-	c->statements = calloc(count, sizeof *c->statements);
-	if (!c->statements)
-		return OC_NOMEM;
-	c->statement_count = count;
 	for (size_t i = 0; i < count; i++) {
 		int rc = sqlite3_prepare_v3(c->db, sql[i], -1, SQLITE_PREPARE_PERSISTENT, &c->statements[i], NULL);
 		if (rc != SQLITE_OK)
 			return sqlite_error(c, rc);
+		c->statement_count = i + 1;
 	}
 	return 0;
 }

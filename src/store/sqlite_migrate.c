@@ -10,6 +10,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
@@ -24,15 +25,16 @@ struct migration_run {
 
 __attribute__((format(printf, 2, 3))) static void say(const struct migration_run *m, const char *format, ...)
 {
-	char line[600];
+	char *line = NULL;
 	va_list args;
 
-	if (!m->say)
-		return;
 	va_start(args, format);
-	vsnprintf(line, sizeof line, format, args);
+	int n = m->say ? vasprintf(&line, format, args) : -1;
 	va_end(args);
+	if (n < 0)
+		return;
 	m->say(m->context, line);
+	free(line);
 }
 
 /* ---- SQL made from names ---- */

@@ -20,6 +20,8 @@ struct sqlite_reader {
 /* The key of idx_call_logs_user (sql/sqlite/0002_calls.up.sql): SQLite uses the index only for the same expression. */
 #define SORT_KEY "COALESCE(" SQL_MS("l.\"startedAt\"") ", " SQL_MS("l.\"createdAt\"") ", 0)"
 
+#define VIEW_TEXTS 14 /* columns that are text, the first ones */
+
 /* In the order of column_view. `host_columns` are agentConfigId and cost as JSON, or NULLs where the table has none. */
 #define VIEW_COLUMNS(host_columns) \
 	"l.id, l.\"userId\", l.\"livekitRoomName\", l.\"livekitRoomSid\", l.direction, l.\"phoneNumber\", l.\"sipCallId\", l.status, l.outcome, " \
@@ -147,11 +149,11 @@ const char *sqlite_reader_last_error(const struct store_reader *reader) { return
 
 static bool column_view(const struct sqlite_binder *b, struct arena *a, struct call_view *v)
 {
-	struct slice *const texts[] = { &v->id, &v->user_id, &v->room_name, &v->room_sid, &v->direction, &v->phone_number, &v->sip_call_id, &v->status,
+	struct slice *const texts[VIEW_TEXTS] = { &v->id, &v->user_id, &v->room_name, &v->room_sid, &v->direction, &v->phone_number, &v->sip_call_id, &v->status,
 		&v->outcome, &v->recording_url, &v->metadata, &v->verdict, &v->agent_config_id, &v->cost };
 	int at = 0;
 
-	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+	for (size_t i = 0; i < VIEW_TEXTS; i++)
 		if (!column_text(b, at++, a, texts[i]))
 			return false;
 	v->duration_s = sqlite3_column_type(b->st, at) == SQLITE_NULL ? -1 : sqlite3_column_int64(b->st, at);

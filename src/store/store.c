@@ -123,9 +123,11 @@ int store_ops_for_url(struct slice url, struct arena *a, const struct store_ops 
 	if (store_url_for_log(url, a, &shown) < 0)
 		return OC_NOMEM;
 	if (url.n && !memchr(url.p, ':', url.n))
-		return store_fail(OC_CONFIG, a, ret_message, "the database \"%.*s\" is no URL: for a file write sqlite:%.*s", SLICE_FMT(shown),
+		store_fail(OC_CONFIG, a, ret_message, "the database \"%.*s\" is no URL: for a file write sqlite:%.*s", SLICE_FMT(shown),
 			SLICE_FMT(shown));
-	return store_fail(OC_CONFIG, a, ret_message, "the database \"%.*s\" must be sqlite:PATH or postgresql://USER@HOST/NAME", SLICE_FMT(shown));
+	else
+		store_fail(OC_CONFIG, a, ret_message, "the database \"%.*s\" must be sqlite:PATH or postgresql://USER@HOST/NAME", SLICE_FMT(shown));
+	return OC_CONFIG;
 }
 
 /* ---- shared by the backends ---- */
