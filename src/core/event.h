@@ -156,6 +156,8 @@ enum mark_source {
 #define EVENT_MAX_NAME 1024    /* bytes of a room name or identity */
 #define EVENT_MAX_VALUE 2048   /* bytes of a phone number, tenant, location, text */
 
+#define EVENT_MAX_S INT64_C(253402300799) /* the last second of the year 9999; times are from 0 (unknown) to here */
+
 struct event_room {
 	struct slice sid, name;
 	int64_t creation_time_ms; /* creationTimeMs, else creationTime * 1000 */

@@ -368,15 +368,22 @@ int facts_merge(struct facts *into, const struct facts *other)
 
 /* ---- the facts of one event ---- */
 
+/* What is no time counts as unknown, and so does nothing to the facts; sums with what is left cannot overflow. */
+static int64_t time_in(int64_t t, int64_t units_a_second) { return t > 0 && t / units_a_second <= EVENT_MAX_S ? t : 0; }
+static int64_t time_s(int64_t t) { return time_in(t, 1); }
+static int64_t time_ms(int64_t t) { return time_in(t, 1000); }
+static int64_t time_us(int64_t t) { return time_in(t, 1000000); }
+static int64_t time_ns(int64_t t) { return time_in(t, 1000000000); }
+
+static struct sighting sighting_of(const struct event *e) { return (struct sighting){ .event_id = e->id, .at_s = time_s(e->created_at_s) }; }
+
 /* What a participant event says about its session; room for one track is given by the caller. */
 static void session_of_event(const struct event *e, struct fact_session *s, struct fact_track *track)
 {
 	const struct event_participant *p = &e->participant;
-	struct sighting seen = { .event_id = e->id, .at_s = e->created_at_s };
-	*s = (struct fact_session){
-		.sid = p->sid, .identity = p->identity, .kind = p->kind, .joined_at_ms = p->joined_at_ms,
-		.joined_at_whole_s = p->joined_at_ms != 0 && p->joined_at_whole_s,
-	};
+	struct sighting seen = sighting_of(e);
+	*s = (struct fact_session){ .sid = p->sid, .identity = p->identity, .kind = p->kind, .joined_at_ms = time_ms(p->joined_at_ms) };
+	s->joined_at_whole_s = s->joined_at_ms != 0 && p->joined_at_whole_s;
 	if (p->kind == KIND_SIP) {
 		s->statuses = p->sip_status == STATUS_NONE ? 0 : 1u << p->sip_status;
 		s->call_tag = p->sip_call_tag;
@@ -398,7 +405,7 @@ static void session_of_event(const struct event *e, struct fact_session *s, stru
 	}
 	bool is_track = e->type == EVENT_TRACK_PUBLISHED || e->type == EVENT_TRACK_UNPUBLISHED;
 	if (is_track && e->track.audio && !slice_is_empty(e->track.sid)) {
-		*track = (struct fact_track){ .sid = e->track.sid, .published_us = e->track.published_us };
+		*track = (struct fact_track){ .sid = e->track.sid, .published_us = time_us(e->track.published_us) };
 		*(e->type == EVENT_TRACK_PUBLISHED ? &track->published : &track->unpublished) = seen;
 		s->tracks = track;
 		s->track_count = 1;
@@ -423,26 +430,29 @@ static int fold_egress(struct facts *f, const struct event *e)
 		return 0;
 	struct fact_egress one = {
 		.egress_id = e->egress.egress_id, .location = e->egress.location, .error = e->egress.error, .status = e->egress.status,
-		.started_at_ns = e->egress.started_at_ns, .ended_at_ns = e->egress.ended_at_ns,
+		.started_at_ns = time_ns(e->egress.started_at_ns), .ended_at_ns = time_ns(e->egress.ended_at_ns),
 	};
 	if (e->type == EVENT_EGRESS_ENDED)
-		one.ended = (struct sighting){ .event_id = e->id, .at_s = e->created_at_s };
+		one.ended = sighting_of(e);
 	return join_egress(f, &one);
 }
 
 static int fold_mark(struct facts *f, const struct event *e)
 {
-	struct fact_mark one = { .event_id = e->id, .mark = e->mark, .at_s = e->created_at_s };
+	struct fact_mark one = { .event_id = e->id, .mark = e->mark, .at_s = time_s(e->created_at_s) };
+	one.mark.at_ms = time_ms(e->mark.at_ms);
+	one.mark.within_ms = time_ms(e->mark.within_ms);
+	if (e->mark.sip_code < 100 || e->mark.sip_code > 699)
+		one.mark.sip_code = 0;
 	return slice_is_empty(e->id) ? 0 : join_mark(f, &one);
 }
 
 static int fold_call(struct facts *f, const struct event *e)
 {
-	struct sighting seen = { .event_id = e->id, .at_s = e->created_at_s };
+	struct sighting seen = sighting_of(e);
 	struct facts one = {
-		.room_name = e->room.name, .creation_time_ms = e->room.creation_time_ms,
-		.departure_timeout_s = e->room.departure_timeout_s,
-		.first_event_s = e->created_at_s, .last_event_s = e->created_at_s,
+		.room_name = e->room.name, .creation_time_ms = time_ms(e->room.creation_time_ms), .first_event_s = seen.at_s, .last_event_s = seen.at_s,
+		.departure_timeout_s = e->room.departure_timeout_s < FACTS_MAX_TIMEOUT_S ? e->room.departure_timeout_s : FACTS_MAX_TIMEOUT_S,
 	};
 	if (e->type == EVENT_ROOM_STARTED)
 		one.started = seen;
@@ -456,8 +466,8 @@ static int fold_call(struct facts *f, const struct event *e)
 int facts_fold(struct facts *f, const struct event *e)
 {
 	if (e->type == EVENT_UNKNOWN) {
-		join_min(&f->first_event_s, e->created_at_s);
-		join_max(&f->last_event_s, e->created_at_s);
+		join_min(&f->first_event_s, time_s(e->created_at_s));
+		join_max(&f->last_event_s, time_s(e->created_at_s));
 		return 0;
 	}
 	int r = join_key_id(f, e->key_id);

@@ -21,6 +21,8 @@
 #define FACTS_MAX_TENANTS 8    /* distinct tenant witnesses kept */
 #define FACTS_MAX_KEY_IDS 8    /* API keys kept; more do not set `overflow` */
 
+#define FACTS_MAX_TIMEOUT_S 1000000000
+
 /* A sighting: the event that says so. Smallest (at_s, event_id) wins where several say the same. */
 struct sighting {
 	struct slice event_id; /* none = never seen */

@@ -21,11 +21,13 @@ struct field {
 };
 
 #define TEXT(s, m) { FIELD_TEXT, offsetof(struct s, m), 0, 0 }
-#define INT64(s, m) { FIELD_INT64, offsetof(struct s, m), INT64_MIN, INT64_MAX }
-#define UINT32(s, m) { FIELD_INT32, offsetof(struct s, m), 0, INT32_MAX }
+#define TIME_S(s, m) { FIELD_INT64, offsetof(struct s, m), 0, EVENT_MAX_S }
+#define TIME_MS(s, m) { FIELD_INT64, offsetof(struct s, m), 0, EVENT_MAX_S * 1000 + 999 }
+#define TIME_US(s, m) { FIELD_INT64, offsetof(struct s, m), 0, EVENT_MAX_S * 1000000 + 999999 }
+#define TIME_NS(s, m) { FIELD_INT64, offsetof(struct s, m), 0, INT64_MAX }
 #define ENUM(s, m, least, greatest) { FIELD_INT32, offsetof(struct s, m), (least), (greatest) }
 #define BOOL(s, m) { FIELD_BOOL, offsetof(struct s, m), 0, 1 }
-#define SIGHTING(s, m) INT64(s, m.at_s), TEXT(s, m.event_id)
+#define SIGHTING(s, m) TIME_S(s, m.at_s), TEXT(s, m.event_id)
 
 /* The whole letter's struct for a record that is one text. */
 struct text_record {
@@ -33,25 +35,25 @@ struct text_record {
 };
 
 static const struct field CALL[] = {
-	TEXT(facts, room_sid), TEXT(facts, room_name), INT64(facts, creation_time_ms), UINT32(facts, departure_timeout_s),
+	TEXT(facts, room_sid), TEXT(facts, room_name), TIME_MS(facts, creation_time_ms), ENUM(facts, departure_timeout_s, 0, FACTS_MAX_TIMEOUT_S),
 	SIGHTING(facts, started), SIGHTING(facts, finished), ENUM(facts, end_reason, ROOM_END_UNKNOWN, ROOM_END_OPEN_FAILED),
-	INT64(facts, first_event_s), INT64(facts, last_event_s), BOOL(facts, overflow),
+	TIME_S(facts, first_event_s), TIME_S(facts, last_event_s), BOOL(facts, overflow),
 };
 static const struct field EGRESS[] = {
 	TEXT(fact_egress, egress_id), ENUM(fact_egress, status, EGRESS_STARTING, EGRESS_LIMIT_REACHED),
-	INT64(fact_egress, started_at_ns), INT64(fact_egress, ended_at_ns), SIGHTING(fact_egress, ended),
+	TIME_NS(fact_egress, started_at_ns), TIME_NS(fact_egress, ended_at_ns), SIGHTING(fact_egress, ended),
 	TEXT(fact_egress, location), TEXT(fact_egress, error),
 };
 static const struct field KEY_ID[] = { TEXT(text_record, text) };
 static const struct field MARK[] = {
-	TEXT(fact_mark, event_id), INT64(fact_mark, at_s), ENUM(fact_mark, mark.kind, MARK_NONE, MARK_NOTE),
-	ENUM(fact_mark, mark.source, MARK_SOURCE_NONE, MARK_SOURCE_WATCHER), INT64(fact_mark, mark.at_ms),
-	INT64(fact_mark, mark.within_ms), ENUM(fact_mark, mark.sip_code, 0, 999), TEXT(fact_mark, mark.sip_text),
+	TEXT(fact_mark, event_id), TIME_S(fact_mark, at_s), ENUM(fact_mark, mark.kind, MARK_NONE, MARK_NOTE),
+	ENUM(fact_mark, mark.source, MARK_SOURCE_NONE, MARK_SOURCE_WATCHER), TIME_MS(fact_mark, mark.at_ms),
+	TIME_MS(fact_mark, mark.within_ms), ENUM(fact_mark, mark.sip_code, 0, 699), TEXT(fact_mark, mark.sip_text),
 	TEXT(fact_mark, mark.value), TEXT(fact_mark, mark.sip_call_id), TEXT(fact_mark, mark.call_id),
 };
 static const struct field SESSION[] = {
 	TEXT(fact_session, sid), TEXT(fact_session, identity), ENUM(fact_session, kind, KIND_UNKNOWN, KIND_OTHER),
-	INT64(fact_session, joined_at_ms), BOOL(fact_session, joined_at_whole_s), SIGHTING(fact_session, joined),
+	TIME_MS(fact_session, joined_at_ms), BOOL(fact_session, joined_at_whole_s), SIGHTING(fact_session, joined),
 	SIGHTING(fact_session, left), SIGHTING(fact_session, aborted), SIGHTING(fact_session, ended),
 	ENUM(fact_session, left_reason, REASON_UNKNOWN, REASON_AGENT_ERROR),
 	ENUM(fact_session, statuses, 0, (2 << STATUS_HANGUP) - 1), BOOL(fact_session, call_tag), TEXT(fact_session, call_id),
@@ -62,7 +64,7 @@ static const struct field TENANT[] = {
 	ENUM(fact_tenant, rank, TENANT_HOST_ROW, TENANT_DEFAULT), TEXT(fact_tenant, tenant), TEXT(fact_tenant, event_id),
 };
 static const struct field TRACK[] = {
-	TEXT(fact_track, sid), INT64(fact_track, published_us), SIGHTING(fact_track, published), SIGHTING(fact_track, unpublished),
+	TEXT(fact_track, sid), TIME_US(fact_track, published_us), SIGHTING(fact_track, published), SIGHTING(fact_track, unpublished),
 };
 
 #define COUNT(x) (sizeof(x) / sizeof((x)[0]))

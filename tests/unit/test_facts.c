@@ -268,6 +268,34 @@ static void tenants_are_witnesses_by_rank_each_once(void **state)
 	assert_true(slice_eq_cstr(f->tenants[1].event_id, "EV_000"));
 }
 
+static void what_is_no_time_or_no_code_counts_as_unknown(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	static const int64_t BAD[] = { -1, INT64_MAX, INT64_MIN, (EVENT_MAX_S + 1) * 1000 };
+	for (size_t i = 0; i < 4; i++) {
+		struct facts *again;
+		h->n = 0;
+		joins(h, &USER, STATUS_NONE, 30);
+		publishes(h, &USER, "TR_1", 100);
+		struct event *m = marks(h, MARK_SIP_RESULT, MARK_SOURCE_APP, (int)BAD[i], 10);
+		m->mark.at_ms = m->mark.within_ms = m->created_at_s = h->events[0].room.creation_time_ms = BAD[i];
+		h->events[0].participant.joined_at_ms = BAD[i];
+		h->events[0].participant.joined_at_whole_s = true;
+		h->events[0].room.departure_timeout_s = UINT32_MAX;
+		h->events[1].track.published_us = BAD[i] > 0 ? INT64_MAX : BAD[i];
+		struct facts *f = facts_of(h);
+		assert_int_equal(f->sessions[0].joined_at_ms, 0);
+		assert_false(f->sessions[0].joined_at_whole_s);
+		assert_int_equal(f->sessions[0].tracks[0].published_us, 0);
+		assert_int_equal(f->marks[0].mark.at_ms, 0);
+		assert_int_equal(f->marks[0].mark.sip_code, 0);
+		assert_int_equal(f->last_event_s, (T0 + 100) / 1000);
+		assert_int_equal(facts_decode(h->a, encoded(h, f), &again), 0);
+		assert_same(h, f, again);
+	}
+}
+
 static void more_keys_than_are_kept_do_not_spoil_the_call(void **state)
 {
 	(void)state;
@@ -304,6 +332,7 @@ int main(void)
 		cmocka_unit_test(an_egress_that_never_got_an_id_is_no_egress),
 		cmocka_unit_test(marks_are_all_kept_by_their_ids),
 		cmocka_unit_test(tenants_are_witnesses_by_rank_each_once),
+		cmocka_unit_test(what_is_no_time_or_no_code_counts_as_unknown),
 		cmocka_unit_test(more_keys_than_are_kept_do_not_spoil_the_call),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
