@@ -89,15 +89,21 @@ static void set_answer_of_leg(const struct leg *leg, struct verdict *v)
 	}
 }
 
+/* A participant is in the room when its join is announced, not when its session was made: old servers take a second between them. */
+static void set_answer_of_presence(const struct seat *second, struct verdict *v)
+{
+	const struct fact_session *s = second->session;
+	bool at_once = !s->joined_at_whole_s && s->joined.at_s == second->from_lo / 1000;
+	answered_between(v, at_once ? second->from_lo : 0, max64(second->from_lo, s->joined.at_s * 1000), second->from_hi, SLICE("join"));
+}
+
 static void set_answer(const struct call_case *c, struct verdict *v)
 {
 	v->ring_seconds = v->talk_seconds = -1;
 	if (c->leg && c->leg->answer == ANSWER_YES) {
 		set_answer_of_leg(c->leg, v);
 	} else if (!c->leg && c->presence.answer == ANSWER_YES) {
-		const struct seat *second = c->presence.other;
-		int64_t at = second->session->joined_at_whole_s ? 0 : second->from_lo;
-		answered_between(v, at, second->from_lo, second->from_hi, SLICE("join"));
+		set_answer_of_presence(c->presence.other, v);
 	}
 	if (!v->answered_at_ms || !v->started_at_ms)
 		return;

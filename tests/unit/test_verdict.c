@@ -618,6 +618,23 @@ static void an_inbound_answer_is_the_moment_of_the_track(void **state)
 	assert_int_equal(v.talk_seconds, 5);
 }
 
+static void a_web_call_begins_when_the_second_party_is_in_the_room(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	struct verdict v = verdict_at(web(h, REASON_CLIENT_INITIATED, 5000), FAR_FUTURE);
+	assert_int_equal(v.answered_at_ms, T0 + USER.joined_ms);
+	assert_int_equal(v.answered_at_latest_ms, T0 + 999);
+	assert_true(slice_eq_cstr(v.answered_source, "join"));
+	assert_int_equal(v.talk_seconds, 4);
+	h->events[1].created_at_s += 1; /* announced in the next second: the moment is not known */
+	v = verdict_at(h, FAR_FUTURE);
+	assert_int_equal(v.answered_at_ms, 0);
+	assert_int_equal(v.answered_at_earliest_ms, T0 + 1000);
+	assert_int_equal(v.answered_at_latest_ms, T0 + 1999);
+	assert_int_equal(v.talk_seconds, -1);
+}
+
 static void a_call_never_ends_before_it_began(void **state)
 {
 	(void)state;
@@ -706,6 +723,7 @@ int main(void)
 		cmocka_unit_test(while_a_room_is_open_a_phone_may_still_come),
 		cmocka_unit_test(an_outbound_answer_is_bounded_by_the_leg),
 		cmocka_unit_test(an_inbound_answer_is_the_moment_of_the_track),
+		cmocka_unit_test(a_web_call_begins_when_the_second_party_is_in_the_room),
 		cmocka_unit_test(a_call_never_ends_before_it_began),
 		cmocka_unit_test(a_recording_adds_its_address_and_nothing_else),
 		cmocka_unit_test(a_call_with_more_parts_than_are_kept_is_never_certain),
