@@ -602,7 +602,7 @@ def test_make_run_shows_a_verdict_and_stays(clone):
             assert f"curl 'http://127.0.0.1:{port}/api/calls/RM_h9Q44tYGqmEg/outcome?user_id=user-9'" in shown
             assert process.poll() is None
             busy = re.search(r"^  (.* send .*) tests/captures/out-486.jsonl$", shown, re.MULTILINE)[1]
-            advised = subprocess.run(f"{busy} {BUSY}", shell=True, cwd=clone, env=daemons.environment(keys=False), timeout=60, capture_output=True,
+            advised = subprocess.run(f"{busy} '{BUSY}'", shell=True, cwd=clone, env=daemons.environment(keys=False), timeout=60, capture_output=True,
                                      text=True, check=False)
             assert advised.returncode == 0, advised.stderr
             second = subprocess.run([clone / "scripts/run.sh"], env=daemons.environment({"OUTCOMED_LISTEN": f"127.0.0.1:{port}"}), timeout=60,
