@@ -5,9 +5,8 @@
  * The rest of a connection belongs to its worker, or, from connection_suspend to connection_resume, to the writer or a reader. */
 #include "http/internal.h"
 
-#include <netinet/tcp.h>
+#include <poll.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -16,6 +15,7 @@
 
 #define MS_NS 1000000
 #define EVICT_IDLE_NS 1000000000
+#define LEFT_ALONE_NS 500000000
 
 static void set_address(struct connection *c, const struct sockaddr_storage *from)
 {
@@ -171,15 +171,29 @@ static void end(struct connection *c)
 		shutdown(c->fd, SHUT_RDWR);
 }
 
+static bool is_idle(const struct connection *c)
+{
+	return atomic_load_explicit(&c->state, memory_order_relaxed) == CONNECTION_IDLE;
+}
+
+/* Has the client finished sending, and nothing come of it for a while? libmicrohttpd does not see an end that came together with the last
+ * bytes. */
+static bool is_left_alone(const struct connection *c, int64_t idle_ns)
+{
+	struct pollfd end_of_stream = { .fd = c->fd, .events = POLLRDHUP };
+	return is_idle(c) && idle_ns > LEFT_ALONE_NS && atomic_load(&c->started) && poll(&end_of_stream, 1, 0) > 0;
+}
+
 void connections_reap(struct http_server *s, int64_t now_ns)
 {
 	int64_t late = 0;
 	pthread_mutex_lock(&s->connections_lock);
 	for (struct connection *c = s->connections; c; c = c->next) {
-		int64_t allowed = allowed_ns(c, &s->o);
-		if (!allowed || now_ns - atomic_load_explicit(&c->since_ns, memory_order_relaxed) < allowed || atomic_load(&c->ended))
+		int64_t allowed = allowed_ns(c, &s->o), spent = now_ns - atomic_load_explicit(&c->since_ns, memory_order_relaxed);
+		bool over = allowed && spent >= allowed;
+		if (atomic_load(&c->ended) || (!over && !is_left_alone(c, spent)))
 			continue;
-		if (atomic_load_explicit(&c->state, memory_order_relaxed) != CONNECTION_IDLE) {
+		if (over && !is_idle(c)) {
 			refusal_count(s, REFUSAL_DEADLINE);
 			late++;
 		}
@@ -197,8 +211,7 @@ void connections_evict(struct http_server *s, int64_t now_ns)
 	pthread_mutex_lock(&s->connections_lock);
 	for (struct connection *c = s->connections; c; c = c->next) {
 		int64_t since = atomic_load_explicit(&c->since_ns, memory_order_relaxed);
-		if (atomic_load_explicit(&c->state, memory_order_relaxed) != CONNECTION_IDLE || !atomic_load(&c->started) ||
-		    atomic_load(&c->ended) || since > oldest_ns)
+		if (!is_idle(c) || !atomic_load(&c->started) || atomic_load(&c->ended) || since > oldest_ns)
 			continue;
 		oldest = c;
 		oldest_ns = since;

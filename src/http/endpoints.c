@@ -5,14 +5,14 @@
 #define ALLOW_POST "POST, OPTIONS"
 
 static const struct endpoint endpoints[] = {
-	{ "/api/webhooks/call_completed", ALLOW_POST, false, true, receiver_run },
-	{ "/api/webhooks/call_completed/health", ALLOW_GET, true, false, health_run },
-	{ "/api/calls/*/outcome", ALLOW_GET, true, false, outcome_run },
-	{ "/api/calls", ALLOW_GET, true, false, list_run },
-	{ "/livez", ALLOW_GET, true, false, livez_run },
-	{ "/readyz", ALLOW_GET, true, false, readyz_run },
-	{ "/metrics", ALLOW_GET, true, false, metrics_run },
-	{ "/", ALLOW_GET, true, false, root_run },
+	{ "/api/webhooks/call_completed", ALLOW_POST, false, true, true, receiver_run },
+	{ "/api/webhooks/call_completed/health", ALLOW_GET, true, false, false, health_run },
+	{ "/api/calls/*/outcome", ALLOW_GET, true, false, true, outcome_run },
+	{ "/api/calls", ALLOW_GET, true, false, true, list_run },
+	{ "/livez", ALLOW_GET, true, false, false, livez_run },
+	{ "/readyz", ALLOW_GET, true, false, false, readyz_run },
+	{ "/metrics", ALLOW_GET, true, false, false, metrics_run },
+	{ "/", ALLOW_GET, true, false, false, root_run },
 };
 
 const struct endpoint *endpoints_all(size_t *ret_count)

@@ -60,6 +60,7 @@ struct endpoint {
 	const char *path;  /* "*" stands for one segment */
 	const char *allow; /* the Allow header */
 	bool get, post;
+	bool waits;        /* for the writer or a reader */
 	endpoint_fn run;
 };
 
@@ -116,6 +117,7 @@ struct request {
 	struct head head;
 	size_t body_seen;           /* bytes of the body, also of one that is dropped */
 	bool drop_body, token_looked_at, unauthorized;
+	bool complete;              /* the last byte has come */
 	size_t memory_counted;      /* of this body in http_server.body_memory */
 	struct signature_result signature;
 	struct decoded decoded;
@@ -202,7 +204,7 @@ void connection_change_state(struct connection *c, enum connection_state to);
 void connection_suspend(struct connection *c);
 /* From the thread that has it: the request's reply is set. */
 void connection_resume(struct connection *c);
-/* Ends connections whose time is over. From the acceptor, once a second. */
+/* Ends connections whose time is over, and idle ones whose client has gone. From the acceptor, once a second. */
 void connections_reap(struct http_server *s, int64_t now_ns);
 /* Makes room by ending the connection that has been idle longest, if there is one idle for a second. */
 void connections_evict(struct http_server *s, int64_t now_ns);

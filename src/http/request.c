@@ -167,7 +167,6 @@ static enum MHD_Result reply_options(struct connection *c, const char *allow)
 static enum MHD_Result run(struct connection *c)
 {
 	struct request *r = &c->request;
-	r->last_byte_ns = clock_mono_ns();
 	if (r->refusal != REFUSAL_NONE)
 		return reply_refusal(c, r->refusal);
 	if (slice_eq(r->path, SLICE("*")) && r->method == METHOD_OPTIONS)
@@ -181,6 +180,19 @@ static enum MHD_Result run(struct connection *c)
 	if (r->method == METHOD_OPTIONS)
 		return reply_options(c, r->endpoint->allow);
 	return r->endpoint->run(c);
+}
+
+/* What will suspend the connection does so one turn of the loop later. libmicrohttpd 0.9.75 takes a connection that is suspended in the turn
+ * in which it was read for one that still wants to read when it is resumed; it would read before it answers, and drop the answer where the
+ * client has finished sending. */
+static enum MHD_Result body_is_complete(struct connection *c)
+{
+	struct request *r = &c->request;
+	bool again = r->complete;
+	if (!again)
+		r->last_byte_ns = clock_mono_ns();
+	r->complete = true;
+	return again || !r->endpoint || !r->endpoint->waits ? run(c) : MHD_YES;
 }
 
 enum MHD_Result request_handle(void *server, struct MHD_Connection *mhd, const char *url, const char *method, const char *version,
@@ -198,7 +210,7 @@ enum MHD_Result request_handle(void *server, struct MHD_Connection *mhd, const c
 			*upload_bytes = 0;
 			return take_body(c, upload, n);
 		}
-		return run(c);
+		return body_is_complete(c);
 	case CONNECTION_READY: return reply_send(c, &c->request.reply);
 	case CONNECTION_IDLE:
 	case CONNECTION_WAITING:
