@@ -19,6 +19,7 @@
 #include "wire/routes.h"
 
 #define DRAIN_MS 10000
+#define STATEMENT_MS 3000 /* LiveKit asks again after 1, 2, 4 and 8 s: a store that hangs must become a 503 before that is used up */
 #define MIGRATE_AGAIN_S 2
 #define FILES_BESIDE_CONNECTIONS 128
 #define ROUTES_MAX_BYTES ((size_t)1024 * 1024)
@@ -188,6 +189,14 @@ static int wait_for_signal(struct serving *s)
 	}
 }
 
+/* Migrations may take their time; what a request waits for may not. */
+static struct store_options serving_store(const struct serving *s)
+{
+	struct store_options o = s->store;
+	o.timeout_ms = STATEMENT_MS;
+	return o;
+}
+
 static struct http_options http_options_of(const struct serving *s)
 {
 	const struct config *c = s->config;
@@ -202,7 +211,7 @@ static struct http_options http_options_of(const struct serving *s)
 		.decode = s->decode,
 		.service_token = c->service_token,
 		.tenant_secret = c->tenant_secret,
-		.store = s->store,
+		.store = serving_store(s),
 	};
 }
 
@@ -220,7 +229,7 @@ static int serve(struct serving *s, struct metrics *m)
 {
 	static const char *const versions[] = { OUTCOMED_VERSION };
 	const struct ingest_options ingest_options = {
-		.store = s->store, .default_user = s->config->default_user, .routes = s->has_routes ? &s->routes : NULL, .decode = s->decode,
+		.store = serving_store(s), .default_user = s->config->default_user, .routes = s->has_routes ? &s->routes : NULL, .decode = s->decode,
 	};
 	const struct http_options http_options = http_options_of(s);
 	struct ingest *ingest;

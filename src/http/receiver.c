@@ -29,7 +29,7 @@ bool receiver_token_is_genuine(struct connection *c)
 	struct request *r = &c->request;
 	r->signature = verify(c, buf_slice(&c->body));
 	enum signature_check check = r->signature.check;
-	return check == SIGNATURE_OK || check == SIGNATURE_BODY || (check == SIGNATURE_HMAC && is_hmac(c));
+	return r->signature.error || check == SIGNATURE_OK || check == SIGNATURE_BODY || (check == SIGNATURE_HMAC && is_hmac(c));
 }
 
 void receiver_log_too_large(struct connection *c, uint64_t bytes)
@@ -137,6 +137,8 @@ enum MHD_Result receiver_run(struct connection *c)
 	if (r->unauthorized)
 		return refuse_signature(c);
 	r->signature = verify(c, body);
+	if (r->signature.error) /* not looked at for want of memory: no reason to lose the event */
+		return reply_problem(c, MHD_HTTP_SERVICE_UNAVAILABLE, "Unavailable", unavailable, REPLY_RETRY);
 	if (r->signature.check != SIGNATURE_OK)
 		return refuse_signature(c);
 	metric_add(c->server->metrics, METRIC_SIGNATURE, SIGNATURE_OK, 1);
