@@ -413,16 +413,31 @@ static int load(struct pg_store *s, const struct store_touch *t, struct arena *a
 	return r;
 }
 
+/* A connection that was cut while nothing was asked shows only now; nothing is lost by asking again on a fresh one. Not after a server
+ * that let the time pass. */
+static int load_again(struct pg_store *s, const struct store_touch *t, struct arena *a, struct store_loaded *ret)
+{
+	struct pg *c = &s->pg;
+	int64_t deadline = pg_deadline(c);
+	bool fresh = !c->conn;
+	int r = pg_ready(c);
+
+	if (r == 0)
+		r = load(s, t, a, ret);
+	if (r != OC_DOWN || c->conn || fresh || pg_now_ms() >= deadline)
+		return r;
+	c->backoff_ms = 0;
+	r = pg_ready(c);
+	return r < 0 ? r : load(s, t, a, ret);
+}
+
 int pg_batch_load(struct store *store, const struct store_touch *t, struct arena *a, struct store_loaded *ret)
 {
 	struct pg_store *s = store_of(store);
 
 	if (s->in_batch)
 		pg_batch_abort(store);
-	int r = pg_ready(&s->pg);
-	if (r < 0)
-		return r;
-	r = load(s, t, a, ret);
+	int r = load_again(s, t, a, ret);
 	if (r < 0) {
 		pg_recover(&s->pg);
 		return pg_batch_error(s, r);

@@ -45,10 +45,9 @@ void pg_reader_close(struct store_reader *r)
 const char *pg_reader_last_error(const struct store_reader *r) { return pg_error(&((const struct pg_reader *)r)->pg); }
 
 /* One statement between BEGIN and COMMIT, one round trip. */
-static int ask(struct pg *c, enum pg_statement statement, const struct pg_params *p, PGresult **ret)
+static int ask(struct pg *c, enum pg_statement statement, const struct pg_params *p, int64_t deadline, PGresult **ret)
 {
 	_cleanup_pg_ PGresult *res = NULL;
-	int64_t deadline = pg_deadline(c);
 	int r = pg_send_begin(c);
 
 	if (r == 0)
@@ -76,18 +75,22 @@ static int ask(struct pg *c, enum pg_statement statement, const struct pg_params
 	return 0;
 }
 
-/* A host may have altered a table since the statements were made: once more on a fresh connection. */
+/* Once more on a fresh connection when this one turned out to be cut, or made for tables that look different now; not after a server that
+ * let the time pass. */
 static int ask_again(struct pg *c, enum pg_statement statement, const struct pg_params *p, PGresult **ret)
 {
+	int64_t deadline = pg_deadline(c);
+	bool fresh = !c->conn;
 	int r = pg_ready(c);
+
 	if (r < 0)
 		return r;
-	r = ask(c, statement, p, ret);
-	if (r != OC_SCHEMA)
+	r = ask(c, statement, p, deadline, ret);
+	if (r == 0 || c->conn || fresh || pg_now_ms() >= deadline)
 		return r;
 	c->backoff_ms = 0;
 	r = pg_ready(c);
-	return r < 0 ? r : ask(c, statement, p, ret);
+	return r < 0 ? r : ask(c, statement, p, pg_deadline(c), ret);
 }
 
 static int take_texts(const PGresult *res, int row, struct arena *a, struct call_view *v)
@@ -248,19 +251,6 @@ int pg_read_list(struct store_reader *reader, const struct list_filter *f, struc
 
 int pg_reader_ping(struct store_reader *reader)
 {
-	struct pg *c = &reader_of(reader)->pg;
-	int64_t deadline = pg_deadline(c);
-	int r = pg_ready(c);
-
-	if (r == 0)
-		r = pg_send(c, PG_STMT_PING, NULL);
-	if (r == 0)
-		r = pg_sync(c);
-	if (r == 0)
-		r = pg_expect(c, deadline, NULL);
-	if (r == 0)
-		r = pg_expect_sync(c, deadline);
-	if (r < 0)
-		pg_recover(c);
-	return r;
+	_cleanup_pg_ PGresult *res = NULL;
+	return ask_again(&reader_of(reader)->pg, PG_STMT_PING, NULL, &res);
 }
