@@ -16,7 +16,7 @@
 
 #define DEFAULT_TIMEOUT_MS 10000
 #define BACKOFF_FIRST_MS 250
-#define BACKOFF_LAST_MS 5000
+#define BACKOFF_LAST_MS 1000 /* LiveKit gives up after 15 s: every second without a try is one it cannot spare */
 
 int64_t pg_now_ms(void) { return clock_mono_ns() / 1000000; }
 int64_t pg_deadline(const struct pg *c) { return pg_now_ms() + c->timeout_ms; }
@@ -419,7 +419,7 @@ static int poll_connection(struct pg *c, int64_t deadline)
 static bool wanted_by(enum pg_statement s, enum pg_role role)
 {
 	bool reads = s == PG_STMT_READ_OUTCOMES || s == PG_STMT_READ_LIST || s == PG_STMT_BEGIN_READ || s == PG_STMT_PING;
-	bool both = s == PG_STMT_SETTINGS || s == PG_STMT_COMMIT || s == PG_STMT_ROLLBACK;
+	bool both = s == PG_STMT_SETTINGS || s == PG_STMT_COMMIT;
 	return both || reads == (role == PG_READER);
 }
 
