@@ -28,7 +28,6 @@ bool pg_params_failed(const struct pg_params *p); /* out of memory, too many, or
 
 void pg_param_text(struct pg_params *p, struct slice s); /* none is NULL */
 void pg_param_int8(struct pg_params *p, int64_t v);
-void pg_param_bool(struct pg_params *p, bool v);
 
 enum pg_element { PG_ELEMENT_BOOL = 16, PG_ELEMENT_BYTEA = 17, PG_ELEMENT_INT8 = 20, PG_ELEMENT_TEXT = 25, PG_ELEMENT_TIMESTAMPTZ = 1184 };
 
@@ -103,7 +102,7 @@ void pg_sql_json(struct buf *b, const struct pg_column *c, const char *alias); /
 /* ---- statements (postgres_sql.c) ---- */
 
 #define PG_STATEMENTS(X) \
-	X(BEGIN) X(BEGIN_READ) X(SETTINGS) X(COMMIT) X(ROLLBACK) X(SAVEPOINT) X(RELEASE) X(ROLLBACK_TO) X(IMMEDIATE) X(PING) \
+	X(BEGIN) X(BEGIN_READ) X(SETTINGS) X(COMMIT) X(SAVEPOINT) X(RELEASE) X(ROLLBACK_TO) X(IMMEDIATE) X(PING) \
 	X(LOAD_NAMES) X(LOAD_CREATE) X(LOAD_FACTS) X(LOAD_KNOWN) X(LOAD_HOST) X(LOAD_UNBOUND) \
 	X(LOGS_DETACH) X(LOGS_UPDATE) X(LOGS_INSERT) X(LOGS_REMOVE) \
 	X(FACTS_UPDATE) X(JOURNAL_REBIND) X(JOURNAL_REPOINT) X(JOURNAL_INSERT) X(JOURNAL_BIND) \

@@ -5,23 +5,7 @@
  * with its savepoint, those refused are left out, and the rest is sent again. So a constraint of the host's costs a row, never an event.
  * An answer that does not come after COMMIT was sent is OC_UNSURE.
  * Threads: the one that owns the struct store. */
-#include "store/postgres.h"
-
-/* What is to be done to call_logs for a call. */
-struct log_work {
-	struct call_row *call;
-	const struct call_row *before;
-	bool insert, update, claim, remove, rebind;
-	bool new_tenant; /* another one, or another dispute */
-	bool ours;  /* the row written is ours */
-	bool clear; /* an outcome of ours was in it and may be taken back */
-};
-
-struct work {
-	struct log_work *calls;
-	size_t count;
-	bool any_log, any_rebind, any_remove;
-};
+#include "store/postgres_work.h"
 
 static struct pg_store *store_of(struct store *s) { return (struct pg_store *)s; }
 
@@ -51,137 +35,9 @@ static int plan(struct pg_store *s, const struct store_changes *c, struct arena 
 		w.calls[i] = plan_call(s, &c->calls[i]);
 		w.any_log |= w.calls[i].insert || w.calls[i].update || w.calls[i].remove;
 		w.any_rebind |= w.calls[i].rebind;
-		w.any_remove |= w.calls[i].remove;
 	}
 	*ret = w;
 	return 0;
-}
-
-/* ---- call_logs: parameters ---- */
-
-static size_t chosen(const struct log_work *w, size_t n, bool insert)
-{
-	size_t count = 0;
-	for (size_t i = 0; i < n; i++)
-		count += insert ? w[i].insert : w[i].update;
-	return count;
-}
-
-static struct slice name_slice(const char *z) { return z ? slice_cstr(z) : SLICE_NONE; }
-
-static struct slice row_id(const struct log_work *w, bool insert, char *made)
-{
-	if (!insert)
-		return w->call->call_log_id;
-	call_log_id_from_sid(w->call->room_sid, made);
-	return slice_cstr(made);
-}
-
-/* The columns of `v` in the statements: one array each, so the rows are walked once a column. */
-enum log_column {
-	LOG_ID, LOG_SID, LOG_NAME, LOG_USER, LOG_DIRECTION, LOG_PHONE, LOG_SIP, LOG_STARTED, LOG_ENDED, LOG_DURATION, LOG_STATUS, LOG_OUTCOME,
-	LOG_RECORDING, LOG_METADATA, LOG_OURS, LOG_CLEAR, LOG_CLAIM, LOG_COLUMN_COUNT,
-};
-#define LOG_INSERT_COLUMNS LOG_OURS
-
-static void put_metadata(struct buf *b, const struct verdict *v)
-{
-	_cleanup_buf_ struct buf json = BUF_INIT;
-	if (!v) {
-		pg_put_bytes(b, SLICE_NONE);
-		return;
-	}
-	buf_puts(&json, "{\"outcomed\":");
-	call_log_metadata(v, &json);
-	buf_putc(&json, '}');
-	b->failed |= buf_failed(&json);
-	pg_put_bytes(b, buf_slice(&json));
-}
-
-static void put_log_value(struct buf *b, const struct log_work *w, enum log_column column, bool insert)
-{
-	const struct verdict *v = w->call->new_verdict;
-	char made[37];
-
-	switch (column) {
-	case LOG_ID:
-		pg_put_bytes(b, row_id(w, insert, made));
-		return;
-	case LOG_SID:
-		pg_put_bytes(b, w->call->room_sid);
-		return;
-	case LOG_NAME:
-		pg_put_bytes(b, w->call->room_name);
-		return;
-	case LOG_USER:
-		pg_put_bytes(b, w->call->user_id);
-		return;
-	case LOG_DIRECTION:
-		pg_put_bytes(b, v ? name_slice(direction_name(v->direction)) : SLICE_NONE);
-		return;
-	case LOG_PHONE:
-		pg_put_bytes(b, v ? v->phone_number : SLICE_NONE);
-		return;
-	case LOG_SIP:
-		pg_put_bytes(b, v ? v->sip_call_id : SLICE_NONE);
-		return;
-	case LOG_STARTED:
-		pg_put_time_ms(b, v ? v->started_at_ms : 0);
-		return;
-	case LOG_ENDED:
-		pg_put_time_ms(b, v ? v->ended_at_ms : 0);
-		return;
-	case LOG_DURATION:
-		pg_put_int8_or_null(b, v ? v->duration_s : -1, -1);
-		return;
-	case LOG_STATUS:
-		pg_put_bytes(b, v ? name_slice(call_status_name(v->status)) : SLICE_NONE);
-		return;
-	case LOG_OUTCOME:
-		pg_put_bytes(b, v ? name_slice(outcome_name(v->outcome)) : SLICE_NONE);
-		return;
-	case LOG_RECORDING:
-		pg_put_bytes(b, v ? v->recording_url : SLICE_NONE);
-		return;
-	case LOG_METADATA:
-		put_metadata(b, v);
-		return;
-	case LOG_OURS:
-		pg_put_bool(b, w->ours);
-		return;
-	case LOG_CLEAR:
-		pg_put_bool(b, w->clear && v);
-		return;
-	case LOG_CLAIM:
-		pg_put_bool(b, w->claim);
-		return;
-	case LOG_COLUMN_COUNT:
-		break;
-	}
-}
-
-static enum pg_element element_of(enum log_column column)
-{
-	if (column == LOG_STARTED || column == LOG_ENDED)
-		return PG_ELEMENT_TIMESTAMPTZ;
-	if (column == LOG_DURATION)
-		return PG_ELEMENT_INT8;
-	return column >= LOG_OURS ? PG_ELEMENT_BOOL : PG_ELEMENT_TEXT;
-}
-
-static void put_logs(struct pg_params *p, const struct log_work *w, size_t n, bool insert, int64_t now_ms)
-{
-	enum log_column columns = insert ? LOG_INSERT_COLUMNS : LOG_COLUMN_COUNT;
-	size_t count = chosen(w, n, insert);
-
-	pg_params_clear(p);
-	for (enum log_column column = LOG_ID; column < columns; column++) {
-		struct buf *b = pg_param_array(p, element_of(column), count);
-		for (size_t i = 0; i < n; i++)
-			if (insert ? w[i].insert : w[i].update)
-				put_log_value(b, &w[i], column, insert);
-	}
-	pg_param_int8(p, now_ms);
 }
 
 /* ---- call_logs: statements ---- */
@@ -196,17 +52,6 @@ static unsigned log_statements(const struct log_work *w, size_t n)
 	return bits;
 }
 
-static void put_removed(struct pg_params *p, const struct log_work *w, size_t n, bool sids)
-{
-	size_t count = 0;
-	for (size_t i = 0; i < n; i++)
-		count += w[i].remove;
-	struct buf *b = pg_param_array(p, PG_ELEMENT_TEXT, count);
-	for (size_t i = 0; i < n; i++)
-		if (w[i].remove)
-			pg_put_bytes(b, sids ? w[i].call->room_sid : w[i].before->call_log_id);
-}
-
 /* All of it for n calls: rows of ours that go are cut loose first, so that the host's row can have the SID. */
 static int send_logs(struct pg *c, const struct log_work *w, size_t n, int64_t now_ms)
 {
@@ -216,24 +61,24 @@ static int send_logs(struct pg *c, const struct log_work *w, size_t n, int64_t n
 
 	if (r == 0 && (bits & LOGS_DETACH)) {
 		pg_params_clear(p);
-		put_removed(p, w, n, false);
-		put_removed(p, w, n, true);
+		pg_put_removed(p, w, n, false);
+		pg_put_removed(p, w, n, true);
 		r = pg_send(c, PG_STMT_LOGS_DETACH, p);
 	}
 	if (r == 0 && (bits & LOGS_UPDATE)) {
-		put_logs(p, w, n, false, now_ms);
+		pg_put_logs(p, w, n, false, now_ms);
 		r = pg_send(c, PG_STMT_LOGS_UPDATE, p);
 	}
 	if (r == 0 && (bits & LOGS_INSERT)) {
-		put_logs(p, w, n, true, now_ms);
+		pg_put_logs(p, w, n, true, now_ms);
 		r = pg_send(c, PG_STMT_LOGS_INSERT, p);
 	}
 	if (r == 0 && (bits & LOGS_REMOVE)) {
 		pg_params_clear(p);
-		put_removed(p, w, n, true);
+		pg_put_removed(p, w, n, true);
 		r = pg_send(c, PG_STMT_JOURNAL_REPOINT, p);
 		pg_params_clear(p);
-		put_removed(p, w, n, false);
+		pg_put_removed(p, w, n, false);
 		if (r == 0)
 			r = pg_send(c, PG_STMT_LOGS_REMOVE, p);
 	}
@@ -355,149 +200,6 @@ static int logs_one_by_one(struct pg_store *s, struct work *w, const struct stor
 	return r;
 }
 
-/* ---- call_facts ---- */
-
-static bool facts_differ(const struct log_work *w)
-{
-	const struct call_row *c = w->call, *b = w->before;
-
-	return !b || !c->exists || w->insert || c->facts_changed || c->verdict_changed || !slice_eq(c->user_id, b->user_id) ||
-		!slice_eq(c->tenant_error, b->tenant_error) || !slice_eq(c->room_name, b->room_name) || !slice_eq(c->outcome, b->outcome) ||
-		c->rules != b->rules || c->revision != b->revision || c->started_at_ms != b->started_at_ms || c->ended_at_ms != b->ended_at_ms ||
-		c->due_at_ms != b->due_at_ms;
-}
-
-/* As kept: a text, or NULL where it did not change. An empty one is none. */
-static struct slice kept(struct slice s, bool changed) { return changed && !slice_is_empty(s) ? s : SLICE_NONE; }
-
-static struct slice facts_text(const struct log_work *w, size_t column)
-{
-	const struct call_row *c = w->call;
-	const struct slice texts[] = {
-		c->room_sid, c->room_name, c->user_id, c->tenant_error, kept(c->facts, c->facts_changed || !c->exists), SLICE_NONE,
-		kept(c->verdict, c->verdict_changed), c->outcome,
-	};
-	return column == 0 ? texts[0] : slice_is_empty(texts[column]) ? SLICE_NONE : texts[column];
-}
-
-static size_t put_facts(struct pg_params *p, const struct work *w, bool makes_ids, int64_t now_ms)
-{
-	enum { RULES = 5, TEXTS = 8, REVISION = 8, STARTED, ENDED, DUE, COLUMNS };
-	char made[37];
-	size_t count = 0;
-
-	for (size_t i = 0; i < w->count; i++)
-		count += facts_differ(&w->calls[i]);
-	pg_params_clear(p);
-	for (size_t column = 0; column < COLUMNS; column++) {
-		bool number = column == RULES || column >= TEXTS;
-		struct buf *b = pg_param_array(p, number ? PG_ELEMENT_INT8 : PG_ELEMENT_TEXT, count);
-		for (size_t i = 0; i < w->count; i++) {
-			const struct call_row *c = w->calls[i].call;
-			const int64_t numbers[COLUMNS] = {
-				[RULES] = c->rules, [REVISION] = c->revision, [STARTED] = c->started_at_ms, [ENDED] = c->ended_at_ms, [DUE] = c->due_at_ms,
-			};
-			if (!facts_differ(&w->calls[i]))
-				continue;
-			if (!number)
-				pg_put_bytes(b, facts_text(&w->calls[i], column));
-			else if (column == REVISION)
-				pg_put_int8(b, numbers[column]);
-			else
-				pg_put_int8_or_null(b, numbers[column], 0);
-		}
-	}
-	struct buf *b = pg_param_array(p, PG_ELEMENT_TEXT, count);
-	for (size_t i = 0; i < w->count; i++)
-		if (facts_differ(&w->calls[i]))
-			pg_put_bytes(b, w->calls[i].insert && makes_ids ? row_id(&w->calls[i], true, made) : SLICE_NONE);
-	pg_param_int8(p, now_ms);
-	return count;
-}
-
-/* ---- the journal ---- */
-
-static struct slice journal_text(const struct journal_row *e, size_t column, char *hex)
-{
-	static const char digits[] = "0123456789abcdef";
-	const struct slice texts[] = {
-		e->event_id, e->event, e->room_name, e->room_sid, e->participant_identity, e->participant_sid, SLICE_NONE, e->payload,
-		slice_is_none(e->payload) ? e->raw_body : SLICE_NONE, SLICE_NONE, e->error_message, SLICE_NONE, SLICE_NONE, e->source, SLICE_NONE,
-		e->key_id, e->user_id, e->call_log_id,
-	};
-
-	if (column != 14)
-		return texts[column];
-	for (size_t i = 0; i < sizeof e->body_hash; i++) {
-		hex[2 * i] = digits[e->body_hash[i] >> 4];
-		hex[2 * i + 1] = digits[e->body_hash[i] & 15];
-	}
-	return slice_of(hex, 2 * sizeof e->body_hash);
-}
-
-static void put_journal(struct pg_params *p, const struct store_changes *c)
-{
-	enum { TIMESTAMP = 6, RAW_BODY = 8, PROCESSED = 9, CREATED = 11, PROCESSED_AT = 12, COLUMNS = 18 };
-	char hex[64];
-
-	pg_params_clear(p);
-	for (size_t column = 0; column < COLUMNS; column++) {
-		bool number = column == TIMESTAMP || column == PROCESSED, time = column == CREATED || column == PROCESSED_AT;
-		struct buf *b = pg_param_array(p, number ? PG_ELEMENT_INT8 : time ? PG_ELEMENT_TIMESTAMPTZ :
-			column == RAW_BODY ? PG_ELEMENT_BYTEA : PG_ELEMENT_TEXT, c->event_count);
-		for (size_t i = 0; i < c->event_count; i++) {
-			const struct journal_row *e = &c->events[i];
-			if (column == TIMESTAMP)
-				pg_put_int8_or_null(b, e->timestamp_s, 0);
-			else if (column == PROCESSED)
-				pg_put_int8(b, e->processed);
-			else if (time)
-				pg_put_time_ms(b, column == CREATED ? e->created_at_ms : e->processed_at_ms);
-			else
-				pg_put_bytes(b, journal_text(e, column, hex));
-		}
-	}
-}
-
-static void put_binds(struct pg_params *p, const struct store_changes *c)
-{
-	pg_params_clear(p);
-	struct buf *b = pg_param_array(p, PG_ELEMENT_TEXT, c->bind_count);
-	for (size_t i = 0; i < c->bind_count; i++)
-		pg_put_bytes(b, c->binds[i].event_id);
-	b = pg_param_array(p, PG_ELEMENT_TEXT, c->bind_count);
-	for (size_t i = 0; i < c->bind_count; i++)
-		pg_put_bytes(b, c->binds[i].room_sid);
-	b = pg_param_array(p, PG_ELEMENT_INT8, c->bind_count);
-	for (size_t i = 0; i < c->bind_count; i++)
-		pg_put_int8(b, c->binds[i].processed);
-	b = pg_param_array(p, PG_ELEMENT_TEXT, c->bind_count);
-	for (size_t i = 0; i < c->bind_count; i++)
-		pg_put_bytes(b, c->binds[i].error_message);
-	pg_param_int8(p, c->now_ms);
-}
-
-static void put_rebinds(struct pg_params *p, const struct work *w, int64_t now_ms)
-{
-	size_t count = 0;
-	for (size_t i = 0; i < w->count; i++)
-		count += w->calls[i].rebind;
-	pg_params_clear(p);
-	struct buf *b = pg_param_array(p, PG_ELEMENT_TEXT, count);
-	for (size_t i = 0; i < w->count; i++)
-		if (w->calls[i].rebind)
-			pg_put_bytes(b, w->calls[i].call->room_sid);
-	b = pg_param_array(p, PG_ELEMENT_BOOL, count);
-	for (size_t i = 0; i < w->count; i++)
-		if (w->calls[i].rebind)
-			pg_put_bool(b, w->calls[i].new_tenant);
-	b = pg_param_array(p, PG_ELEMENT_TEXT, count);
-	for (size_t i = 0; i < w->count; i++)
-		if (w->calls[i].rebind)
-			pg_put_bytes(b, w->calls[i].before ? w->calls[i].before->tenant_error : SLICE_NONE);
-	pg_param_int8(p, now_ms);
-}
-
 /* ---- the rest of the batch ---- */
 
 /* Gives the number of statements sent. */
@@ -507,22 +209,22 @@ static int send_rest(struct pg *c, const struct work *w, const struct store_chan
 	size_t sent = 0;
 	int r = 0;
 
-	if (put_facts(p, w, pg_makes_ids(c->schema), ch->now_ms) > 0) {
+	if (pg_put_facts(p, w, pg_makes_ids(c->schema), ch->now_ms) > 0) {
 		r = pg_send(c, PG_STMT_FACTS_UPDATE, p);
 		sent++;
 	}
 	if (r == 0 && w->any_rebind) {
-		put_rebinds(p, w, ch->now_ms);
+		pg_put_rebinds(p, w, ch->now_ms);
 		r = pg_send(c, PG_STMT_JOURNAL_REBIND, p);
 		sent++;
 	}
 	if (r == 0 && ch->event_count) {
-		put_journal(p, ch);
+		pg_put_journal(p, ch);
 		r = pg_send(c, PG_STMT_JOURNAL_INSERT, p);
 		sent++;
 	}
 	if (r == 0 && ch->bind_count) {
-		put_binds(p, ch);
+		pg_put_binds(p, ch);
 		r = pg_send(c, PG_STMT_JOURNAL_BIND, p);
 		sent++;
 	}

@@ -69,8 +69,6 @@ void pg_param_text(struct pg_params *p, struct slice s)
 
 void pg_param_int8(struct pg_params *p, int64_t v) { put_be64(next(p), v); }
 
-void pg_param_bool(struct pg_params *p, bool v) { buf_putc(next(p), v ? 1 : 0); }
-
 struct buf *pg_param_array(struct pg_params *p, enum pg_element element, size_t count)
 {
 	struct buf *b = next(p);

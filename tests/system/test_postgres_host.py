@@ -4,13 +4,15 @@ import concurrent.futures
 import contextlib
 import os
 import signal
+import subprocess
 import time
+import urllib.parse
 
 import psycopg
 import pytest
 
 from support import hosts
-from support.daemon import Database, Daemon
+from support.daemon import Database, Daemon, environment
 from support.events import CallMaker, new_id
 
 pytestmark = pytest.mark.integration
@@ -225,6 +227,47 @@ def test_events_fit_into_the_older_modules_table(serve_on, sql, tenant):
     assert daemon.database.count("livekit_call_events", "processed::int = 0 AND source IS NOT NULL") == 2
     assert daemon.database.count("livekit_call_events", "source IS NULL") == (2 if "call_notes" in sql else 1)
     assert daemon.outcome(call.sid, tenant).json()["outcome"] == "completed"
+
+
+# ---- privileges ----
+
+def test_the_grants_that_the_page_lists_are_enough_to_serve(postgres_url, start_daemon, outcomed_binary):
+    role = "outcomed_serves_" + os.urandom(4).hex()
+    hosts.execute(postgres_url, hosts.ENUM_HOST)
+    subprocess.run([outcomed_binary, "migrate", "upgrade", "--yes", "--database", postgres_url], check=True, env=environment(), timeout=60)
+    hosts.execute(postgres_url, f"""
+        CREATE ROLE {role} LOGIN PASSWORD 'serves';
+        GRANT SELECT, INSERT, UPDATE ON livekit_call_events, call_facts TO {role};
+        GRANT SELECT, INSERT, UPDATE, DELETE ON call_logs TO {role};
+        GRANT SELECT ON outcomed_migrations, outcomed_changes, users TO {role};
+        GRANT USAGE ON SEQUENCE call_logs_id_seq TO {role};""")
+    parts = urllib.parse.urlsplit(postgres_url)
+    url = urllib.parse.urlunsplit(parts._replace(netloc=f"{role}:serves@{parts.netloc.rpartition('@')[2]}"))
+    try:
+        daemon = start_daemon(database=Database("postgres", url))
+        ours, theirs = CallMaker("1"), CallMaker(None)
+        daemon.database.query('INSERT INTO call_logs ("userId", "livekitRoomName") VALUES (2, ?)', theirs.name)
+        send(daemon, ours.answered() + theirs.answered())
+        assert daemon.outcome(ours.sid, "1").json()["outcome"] == daemon.outcome(theirs.sid, "2").json()["outcome"] == "completed"
+        assert daemon.stop() == 0
+    finally:
+        hosts.execute(postgres_url, f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+def test_a_table_that_may_not_be_read_is_named_with_its_grant(postgres_url, outcomed_binary):
+    role = "outcomed_blind_" + os.urandom(4).hex()
+    hosts.execute(postgres_url, hosts.ENUM_HOST)
+    subprocess.run([outcomed_binary, "migrate", "upgrade", "--yes", "--database", postgres_url], check=True, env=environment(), timeout=60)
+    hosts.execute(postgres_url, f"CREATE ROLE {role} LOGIN PASSWORD 'blind'; GRANT ALL ON livekit_call_events, call_facts, call_logs, "
+                                f"outcomed_migrations, outcomed_changes TO {role}")
+    parts = urllib.parse.urlsplit(postgres_url)
+    url = urllib.parse.urlunsplit(parts._replace(netloc=f"{role}:blind@{parts.netloc.rpartition('@')[2]}"))
+    try:
+        done = subprocess.run([outcomed_binary, "serve", "--listen", "127.0.0.1:0", "--database", url], env=environment(), capture_output=True,
+                              text=True, timeout=60)
+        assert done.returncode != 0 and "GRANT SELECT ON users TO" in done.stderr, done.stderr
+    finally:
+        hosts.execute(postgres_url, f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
 # ---- a server in trouble ----
