@@ -14,7 +14,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#define REAP_NS 1000000000
 #define ACCEPT_SERIES 64
 #define SCARCE_MS 100 /* pause when descriptors or memory run out */
 

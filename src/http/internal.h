@@ -17,11 +17,12 @@
 
 #define RETRY_AFTER_S "7"                /* LiveKit retries at 0, 1, 3, 7, 15 s and heeds Retry-After */
 #define MAX_TARGET_BYTES 8192            /* path and query */
-#define CONNECTION_MEMORY_BYTES 32768    /* libmicrohttpd's, so also the largest head */
+#define CONNECTION_MEMORY_BYTES 16384    /* libmicrohttpd's, so also the largest head; it clears all of it after every request */
 #define BODY_UNVERIFIED_BYTES 65536      /* of a webhook taken before its token is looked at */
 #define BODY_MEMORY_BYTES (64u << 20)    /* of all bodies larger than that together, at least */
 #define KEPT_BODY_BYTES 16384            /* a body buffer that stays with its connection */
 #define ARENA_BYTES 8192
+#define REAP_NS 1000000000                /* between looks at everybody's deadline */
 
 /* Why a request was refused before its handler, or a connection ended: metric label, enum, status (0 = the connection is just closed),
  * what the reply says. docs/HTTP.md lists the same. */

@@ -156,7 +156,7 @@ static int try_address(const struct addrinfo *at)
 
 static void set_address_text(struct listener *l)
 {
-	struct sockaddr_storage address;
+	struct sockaddr_storage address = { .ss_family = AF_UNSPEC };
 	socklen_t n = sizeof address;
 	char host[INET6_ADDRSTRLEN] = "", port[8] = "";
 	if (getsockname(l->fd, (struct sockaddr *)&address, &n) == 0)

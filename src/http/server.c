@@ -146,12 +146,18 @@ int http_start(const struct http_options *o, struct ingest *in, struct metrics *
 
 struct slice http_address(const struct http_server *s) { return slice_cstr(s->listener.address); }
 
+/* The acceptor is gone by now: deadlines are kept here, so that one who drips does not hold up the end. */
 static bool wait_until_answered(struct http_server *s, int64_t timeout_ms)
 {
-	int64_t until = clock_mono_ns() + timeout_ms * 1000000;
+	int64_t now = clock_mono_ns(), until = now + timeout_ms * 1000000, next_reap = now + REAP_NS;
 	while (atomic_load_explicit(&s->in_flight, memory_order_acquire) > 0) {
-		if (clock_mono_ns() >= until)
+		now = clock_mono_ns();
+		if (now >= until)
 			return false;
+		if (now >= next_reap) {
+			connections_reap(s, now);
+			next_reap = now + REAP_NS;
+		}
 		nanosleep(&(struct timespec){ .tv_nsec = POLL_MS * 1000000 }, NULL);
 	}
 	return true;

@@ -2,6 +2,7 @@
 matter here, so it is SQLite."""
 
 import json
+import pathlib
 import re
 import socket
 import time
@@ -338,6 +339,38 @@ def test_between_requests_a_connection_may_be_idle_longer_than_a_request_may_tak
         time.sleep(REQUEST_TIMEOUT_S + 2)
         s.sendall(GET)
         assert statuses(s.recv(65536)) == [200]
+
+
+def test_one_who_drips_does_not_hold_up_the_end(start_daemon):
+    daemon = start_daemon("--request-timeout", str(REQUEST_TIMEOUT_S))
+    with socket.create_connection(("127.0.0.1", daemon.port)) as s:
+        s.sendall(GET[:-2])
+        time.sleep(0.2)
+        began = time.monotonic()
+        assert daemon.stop() == 0
+        assert time.monotonic() - began < REQUEST_TIMEOUT_S + 4
+
+
+def test_descriptors_come_back_however_connections_end(wire: Daemon):
+    def descriptors() -> int:
+        return len(list(pathlib.Path(f"/proc/{wire.process.pid}/fd").iterdir()))
+
+    wire.get("/api/calls?user_id=u")
+    time.sleep(1.5)
+    before = descriptors()
+    for n in range(100):
+        s = socket.create_connection(("127.0.0.1", wire.port), timeout=5)
+        s.sendall((GET, GET[:9], b"", b"GET /api/calls?user_id=u HTTP/1.1\r\nHost: x\r\n\r\n", b"\0" * 9, GET * 50)[n % 6])
+        if n % 2:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        if n % 6 == 0:
+            s.recv(10)
+        s.close()
+    deadline = time.monotonic() + 5
+    while descriptors() > before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert descriptors() <= before
+    assert wire.metrics()["outcomed_http_connections"] == 1
 
 
 def test_idle_connections_make_room_when_all_places_are_taken(start_daemon):
