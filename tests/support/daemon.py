@@ -15,6 +15,7 @@ import time
 import psycopg
 
 from support import signing
+from support.process import die_with_parent
 
 SANITIZER_REPORT = re.compile(r"ERROR: (Address|Leak|Thread)Sanitizer|runtime error:|SUMMARY: .*Sanitizer")
 WEBHOOK = "/api/webhooks/call_completed"
@@ -90,7 +91,8 @@ class Daemon:
             command.append("--migrate")
         at = self.log_path.stat().st_size if self.log_path.exists() else 0
         with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=self.folder, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, cwd=self.folder, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            preexec_fn=die_with_parent())
         self.expect_exit = 0
         deadline = time.monotonic() + START_S
         self.port = self._find_port(at, deadline)

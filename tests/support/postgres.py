@@ -6,6 +6,7 @@ import pathlib
 import pwd
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -13,6 +14,8 @@ import time
 import urllib.parse
 
 import psycopg
+
+from support.process import die_with_parent
 
 
 def _programs() -> pathlib.Path:
@@ -65,7 +68,7 @@ class Server:
             self._process = subprocess.Popen(
                 [programs / "postgres", "-D", data, "-p", str(port), "-c", "listen_addresses=127.0.0.1",
                  "-c", f"unix_socket_directories={self._folder}", "-c", "max_connections=200", "-c", "shared_buffers=128MB"],
-                stdout=log, stderr=log, cwd=self._folder, **as_user)
+                stdout=log, stderr=log, cwd=self._folder, preexec_fn=die_with_parent(signal.SIGQUIT), **as_user)
         self._base = f"postgresql://postgres:{password}@127.0.0.1:{port}/postgres"
         deadline = time.monotonic() + 30
         while True:
