@@ -139,11 +139,12 @@ static void fill_row(const struct batch *b, const struct entry *e, struct journa
 	const struct ingest_item *item = e->item;
 	const struct event *ev = &item->decoded->event;
 	bool processed = slice_is_none(e->error);
+	const struct call_row *call = e->call && !slice_is_empty(e->call->facts) ? e->call : NULL; /* else no call comes of it */
 	*r = (struct journal_row){
 		.event_id = ev->id,
 		.event = ev->type_name.n ? ev->type_name : SLICE("unknown"),
 		.room_name = some(ev->room.name),
-		.room_sid = e->call ? e->call->room_sid : some(ev->room.sid),
+		.room_sid = call ? call->room_sid : some(ev->room.sid),
 		.participant_identity = some(ev->participant.identity),
 		.participant_sid = some(ev->participant.sid),
 		.timestamp_s = ev->created_at_s,
@@ -155,8 +156,8 @@ static void fill_row(const struct batch *b, const struct entry *e, struct journa
 		.processed_at_ms = processed ? b->now_ms : 0,
 		.source = item->source,
 		.key_id = some(ev->key_id),
-		.user_id = e->call ? e->call->user_id : SLICE_NONE,
-		.call_log_id = e->call ? e->call->call_log_id : SLICE_NONE,
+		.user_id = call ? call->user_id : SLICE_NONE,
+		.call_log_id = call ? call->call_log_id : SLICE_NONE,
 	};
 	memcpy(r->body_hash, item->body_hash, sizeof r->body_hash);
 }
@@ -228,7 +229,7 @@ static void decide_error(struct entry *e)
 	if (e->call)
 		e->error = e->call->tenant_error;
 	else if (event_type_matters(ev->type))
-		e->error = ev->room.name.n ? SLICE("waits for its call") : SLICE("names no room");
+		e->error = ev->room.name.n ? SLICE(STORE_WAITS) : SLICE("names no room");
 }
 
 static int decode_error(struct batch *b, struct entry *e)

@@ -38,6 +38,7 @@ struct call_state {
 	struct verdict before; /* of the stored facts as of their last event, as they were judged then */
 	bool looked, unreadable;
 	bool folded;      /* this batch said something about it */
+	bool bound;       /* an event that had waited was among that */
 	bool first_final; /* this batch gives it its first final verdict */
 	enum outcome outcome;
 };

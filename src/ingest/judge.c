@@ -186,6 +186,7 @@ static int fold_waiting(struct batch *b)
 		r = fold(b, row, &d.event, &bind->error_message);
 		if (r < 0)
 			return r;
+		b->states[row - b->loaded.calls].bound = true;
 		b->bind_count++;
 	}
 	return 0;
@@ -268,6 +269,8 @@ static void set_row(struct batch *b, struct call_row *row, struct call_state *st
 	if (st->facts->room_name.n)
 		row->room_name = st->facts->room_name;
 	int64_t due = v->due_at_ms && v->due_at_ms <= b->now_ms ? b->now_ms + (is_sweep(b) ? LOOK_LATER_MS : QUIET_MS) : v->due_at_ms;
+	if (st->bound && b->loaded.unbound_count >= STORE_UNBOUND_LIMIT) /* the next ones that waited */
+		due = b->now_ms;
 	if (due != row->due_at_ms)
 		row->facts_changed = true;
 	row->due_at_ms = due;

@@ -105,7 +105,7 @@ void pg_sql_json(struct buf *b, const struct pg_column *c, const char *alias); /
 	X(BEGIN) X(BEGIN_READ) X(SETTINGS) X(COMMIT) X(SAVEPOINT) X(RELEASE) X(ROLLBACK_TO) X(IMMEDIATE) X(PING) \
 	X(LOAD_NAMES) X(LOAD_CREATE) X(LOAD_FACTS) X(LOAD_KNOWN) X(LOAD_HOST) X(LOAD_UNBOUND) \
 	X(LOGS_DETACH) X(LOGS_UPDATE) X(LOGS_INSERT) X(LOGS_REMOVE) \
-	X(FACTS_UPDATE) X(JOURNAL_REBIND) X(JOURNAL_REPOINT) X(JOURNAL_INSERT) X(JOURNAL_BIND) \
+	X(FACTS_UPDATE) X(FACTS_REMOVE) X(JOURNAL_REBIND) X(JOURNAL_REPOINT) X(JOURNAL_INSERT) X(JOURNAL_BIND) \
 	X(DUE_TIME) X(DUE_NAMES) X(DUE_SIDS) X(DUE_TENANTS) X(COUNT_ROWS) \
 	X(READ_OUTCOMES) X(READ_LIST)
 
@@ -217,7 +217,8 @@ struct pg_store {
 	bool in_batch;
 	unsigned duplicates; /* in a row */
 	bool stale; /* call_logs is no longer what the statements were made for */
-	struct call_row *before; /* as loaded, in the batch's arena; stored call_log_id instead of a host's row found by load */
+	struct call_row *before; /* as loaded, in the batch's arena; stored call_log_id instead of a host's row found by load; exists: the
+	                          * journal may have events of it */
 	size_t before_count;
 	struct pg_skipped skipped[PG_SKIPPED_MAX];
 	size_t skipped_next;

@@ -15,6 +15,9 @@ static struct log_work plan_call(struct pg_store *s, struct call_row *c)
 	bool had = w.before && !slice_is_none(w.before->call_log_id), has = !slice_is_none(c->call_log_id);
 	bool new_user = !w.before || !slice_eq(w.before->user_id, c->user_id);
 
+	w.empty = !c->exists && slice_is_empty(c->facts);
+	if (w.empty)
+		return w;
 	w.ours = c->call_log_is_ours;
 	w.clear = w.ours || (w.before && !slice_is_none(w.before->outcome));
 	w.remove = !slice_is_none(c->replaced_call_log_id) || (had && has && w.ours && slice_is_empty(c->user_id));
@@ -22,7 +25,7 @@ static struct log_work plan_call(struct pg_store *s, struct call_row *c)
 	w.update = has && !(w.remove && w.ours) && (w.claim || c->verdict_changed || (w.ours && new_user));
 	w.insert = !has && s->pg.schema->can_insert && !slice_is_empty(c->user_id) && c->new_verdict;
 	w.new_tenant = new_user || !slice_eq(w.before->tenant_error, c->tenant_error);
-	w.rebind = c->exists && (w.new_tenant || w.insert || w.claim || w.remove);
+	w.rebind = (!w.before || w.before->exists) && (w.new_tenant || w.insert || w.claim || w.remove);
 	return w;
 }
 
@@ -35,6 +38,7 @@ static int plan(struct pg_store *s, const struct store_changes *c, struct arena 
 		w.calls[i] = plan_call(s, &c->calls[i]);
 		w.any_log |= w.calls[i].insert || w.calls[i].update || w.calls[i].remove;
 		w.any_rebind |= w.calls[i].rebind;
+		w.any_empty |= w.calls[i].empty;
 	}
 	*ret = w;
 	return 0;
@@ -226,6 +230,11 @@ static int send_rest(struct pg *c, const struct work *w, const struct store_chan
 	if (r == 0 && ch->bind_count) {
 		pg_put_binds(p, ch);
 		r = pg_send(c, PG_STMT_JOURNAL_BIND, p);
+		sent++;
+	}
+	if (r == 0 && w->any_empty) {
+		pg_put_empty(p, w);
+		r = pg_send(c, PG_STMT_FACTS_REMOVE, p);
 		sent++;
 	}
 	if (r == 0)

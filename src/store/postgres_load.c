@@ -128,7 +128,7 @@ static int send_calls(struct pg *c, const struct wanted *w)
 	if (r == 0)
 		r = pg_send(c, PG_STMT_LOAD_HOST, p);
 	put_wanted(p, w);
-	pg_param_int8(p, UNBOUND_LIMIT);
+	pg_param_int8(p, STORE_UNBOUND_LIMIT);
 	return r < 0 ? r : pg_send(c, PG_STMT_LOAD_UNBOUND, p);
 }
 
@@ -360,6 +360,15 @@ static void find_named(const struct store_touch *t, struct store_loaded *l, cons
 	}
 }
 
+static void note_earlier_events(struct pg_store *s, const PGresult *created)
+{
+	for (int row = 0; created && row < PQntuples(created); row++) {
+		struct call_row *c = call_rows_find(s->before, s->before_count, pg_peek(created, row, 0));
+		if (c)
+			c->exists = pg_get_bool(created, row, 1);
+	}
+}
+
 static int take_answers(struct pg_store *s, const struct store_touch *t, const struct wanted *w, PGresult **res, struct arena *a,
 	struct store_loaded *l)
 {
@@ -374,6 +383,7 @@ static int take_answers(struct pg_store *s, const struct store_touch *t, const s
 	if (l->call_count)
 		memcpy(s->before, l->calls, l->call_count * sizeof *l->calls);
 	s->before_count = l->call_count;
+	note_earlier_events(s, res[RES_CREATED]);
 	r = take_host_rows(res[RES_HOST], a, l);
 	if (r == 0)
 		r = take_unbound(res[RES_UNBOUND], a, l);

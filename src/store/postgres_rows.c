@@ -146,6 +146,8 @@ static bool facts_differ(const struct log_work *w)
 {
 	const struct call_row *c = w->call, *b = w->before;
 
+	if (w->empty)
+		return false;
 	return !b || !c->exists || w->insert || c->facts_changed || c->verdict_changed || !slice_eq(c->user_id, b->user_id) ||
 		!slice_eq(c->tenant_error, b->tenant_error) || !slice_eq(c->room_name, b->room_name) || !slice_eq(c->outcome, b->outcome) ||
 		c->rules != b->rules || c->revision != b->revision || c->started_at_ms != b->started_at_ms || c->ended_at_ms != b->ended_at_ms ||
@@ -281,4 +283,16 @@ void pg_put_rebinds(struct pg_params *p, const struct work *w, int64_t now_ms)
 		if (w->calls[i].rebind)
 			pg_put_bytes(b, w->calls[i].before ? w->calls[i].before->tenant_error : SLICE_NONE);
 	pg_param_int8(p, now_ms);
+}
+
+void pg_put_empty(struct pg_params *p, const struct work *w)
+{
+	size_t count = 0;
+	for (size_t i = 0; i < w->count; i++)
+		count += w->calls[i].empty;
+	pg_params_clear(p);
+	struct buf *b = pg_param_array(p, PG_ELEMENT_TEXT, count);
+	for (size_t i = 0; i < w->count; i++)
+		if (w->calls[i].empty)
+			pg_put_bytes(b, w->calls[i].call->room_sid);
 }

@@ -21,17 +21,21 @@ static const char settings_sql[] =
 	" set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true),"
 	" set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), set_config('jit', 'off', true)";
 
-/* New calls get what the batch knows of them, so that events with only a name can find them. */
+/* New calls get what the batch knows of them, so that events with only a name can find them. Has one of them events that nobody could read? */
 static const char load_create_sql[] =
 	"INSERT INTO call_facts (\"roomSid\", \"roomName\", \"startedAtMs\")"
 	" SELECT t.sid, t.name, t.start_ms FROM unnest($1::text[], $2::text[], $3::int8[]) t (sid, name, start_ms)"
 	" WHERE t.sid NOT IN (SELECT f.\"roomSid\" FROM call_facts f WHERE f.\"roomSid\" = ANY ($1))"
-	" ON CONFLICT (\"roomSid\") DO NOTHING RETURNING \"roomSid\"";
+	" ON CONFLICT (\"roomSid\") DO NOTHING RETURNING \"roomSid\", (SELECT true FROM livekit_call_events e"
+	"  WHERE e.\"roomSid\" = call_facts.\"roomSid\" AND e.\"userId\" IS NULL LIMIT 1) IS NOT NULL";
 
 static const char load_facts_sql[] =
 	"SELECT \"roomSid\", \"roomName\", facts, rules, verdict::text, outcome, revision, \"userId\", \"tenantError\", \"callLogId\","
 	" \"callLogIsOurs\", \"startedAtMs\", \"endedAtMs\", \"dueAtMs\" FROM call_facts WHERE \"roomSid\" = ANY ($1::text[])"
 	" ORDER BY \"roomSid\" COLLATE \"C\" FOR UPDATE";
+
+/* Calls that were made to be locked, and of which nothing was established. */
+static const char facts_remove_sql[] = "DELETE FROM call_facts WHERE \"roomSid\" = ANY ($1::text[]) AND facts IS NULL";
 
 static const char load_known_sql[] = "SELECT \"eventId\"::text FROM livekit_call_events WHERE \"eventId\" = ANY ($1::text[])";
 
@@ -59,6 +63,7 @@ static const struct {
 	{ PG_STMT_LOAD_NAMES, load_names_sql },
 	{ PG_STMT_LOAD_CREATE, load_create_sql },
 	{ PG_STMT_LOAD_FACTS, load_facts_sql },
+	{ PG_STMT_FACTS_REMOVE, facts_remove_sql },
 	{ PG_STMT_LOAD_KNOWN, load_known_sql },
 	{ PG_STMT_DUE_TIME, due_time_sql },
 };

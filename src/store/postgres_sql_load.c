@@ -82,7 +82,7 @@ static const char *aside(const struct pg_schema *s)
 	return pg_column(s, PG_JOURNAL, "processed")->class == PG_BOOL ? "NOT e.processed" : "e.processed = 0";
 }
 
-/* May name an event twice, for two calls of one name; ordered, so that they are neighbours. */
+/* May name an event twice, for two calls of one name; ordered, so that they are neighbours. One that another node is about to bind is its. */
 void pg_sql_load_unbound(const struct pg_schema *s, struct buf *b)
 {
 	buf_puts(b, "SELECT e.\"eventId\"::text, e.\"roomName\"::text, ");
@@ -97,8 +97,9 @@ void pg_sql_load_unbound(const struct pg_schema *s, struct buf *b)
 	buf_puts(b, " AS created) x CROSS JOIN LATERAL (SELECT coalesce(x.at_s::float8, floor(extract(epoch FROM x.created)::float8)) * 1000 AS at_ms) y"
 		" WHERE ");
 	buf_puts(b, aside(s));
-	buf_putf(b, " AND e.source IS NOT NULL AND (least(f.\"startedAtMs\", t.start_ms) IS NULL OR least(f.\"startedAtMs\", t.start_ms) <= y.at_ms + %d)"
-		" AND (f.\"endedAtMs\" IS NULL OR f.\"endedAtMs\" >= y.at_ms) ORDER BY x.created, e.\"eventId\" LIMIT $4::int8", SPAN_SLACK_MS);
+	buf_putf(b, " AND e.source IS NOT NULL AND e.\"errorMessage\" = '" STORE_WAITS "' AND (least(f.\"startedAtMs\", t.start_ms) IS NULL OR least(f.\"startedAtMs\", t.start_ms) <= y.at_ms + %d)"
+		" AND (f.\"endedAtMs\" IS NULL OR f.\"endedAtMs\" >= y.at_ms) ORDER BY x.created, e.\"eventId\" LIMIT $4::int8"
+		" FOR UPDATE OF e SKIP LOCKED", SPAN_SLACK_MS);
 }
 
 /* Rows of the host without a SID, from a name on ($1), each with the nearest call that it may belong to; $3: calls to leave alone, $4: now. */

@@ -8,6 +8,7 @@ struct log_work {
 	struct call_row *call;
 	const struct call_row *before;
 	bool insert, update, claim, remove, rebind;
+	bool empty;      /* made to be locked, and nothing came of it: to be removed */
 	bool new_tenant; /* another one, or another dispute */
 	bool ours;  /* the row written is ours */
 	bool clear; /* an outcome of ours was in it and may be taken back */
@@ -16,7 +17,7 @@ struct log_work {
 struct work {
 	struct log_work *calls;
 	size_t count;
-	bool any_log, any_rebind;
+	bool any_log, any_rebind, any_empty;
 };
 
 /* Parameters of a statement, replacing what was in p; n calls of `w`, those that are to be inserted, or those to be updated. */
@@ -28,3 +29,4 @@ size_t pg_put_facts(struct pg_params *p, const struct work *w, bool makes_ids, i
 void pg_put_journal(struct pg_params *p, const struct store_changes *c);
 void pg_put_binds(struct pg_params *p, const struct store_changes *c);
 void pg_put_rebinds(struct pg_params *p, const struct work *w, int64_t now_ms);
+void pg_put_empty(struct pg_params *p, const struct work *w);

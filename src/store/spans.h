@@ -9,7 +9,6 @@
 #define CLAIM_AFTER_END_MS 60000   /* a row written after the end waits for a next call of the name to claim it */
 #define LATE_ROW_AGE_MS 604800000  /* store_due looks at host rows of the last seven days */
 #define LATE_ROW_PAUSE_MS 5000     /* and at most this often */
-#define UNBOUND_LIMIT 200
 
 struct call_span {
 	int64_t start_ms, end_ms; /* 0 = unknown; an end of 0 is open */

@@ -54,8 +54,8 @@ const char *const sqlite_writer_sql[SQL_WRITER_COUNT] = {
 			    "AND \"roomName\" IS NOT NULL LIMIT 1",
 	[SQL_UNBOUND] = "SELECT \"eventId\", \"rawPayload\", source, \"keyId\", timestamp, " SQL_MS("\"createdAt\"") " AS w "
 			"FROM livekit_call_events WHERE \"roomSid\" IS NULL AND \"roomName\" = ?1 AND processed = 0 "
-			"AND COALESCE(timestamp * 1000, " SQL_MS("\"createdAt\"") ") BETWEEN ?2 AND ?3 "
-			"ORDER BY w, \"eventId\" LIMIT " TEXT_OF(UNBOUND_LIMIT),
+			"AND \"errorMessage\" = '" STORE_WAITS "' AND COALESCE(timestamp * 1000, " SQL_MS("\"createdAt\"") ") BETWEEN ?2 AND ?3 "
+			"ORDER BY w, \"eventId\" LIMIT " TEXT_OF(STORE_UNBOUND_LIMIT),
 
 	[SQL_EVENT_INSERT] = "INSERT INTO livekit_call_events (\"userId\", \"callLogId\", \"eventId\", event, \"roomName\", \"roomSid\", "
 			     "\"participantIdentity\", \"participantSid\", timestamp, \"rawPayload\", \"rawBody\", processed, \"errorMessage\", "

@@ -320,7 +320,7 @@ static int load_unbound_of(struct load *x, const struct call_row *row)
 	bind_text(&b, row->room_name);
 	bind_int(&b, span.start_ms - SPAN_SLACK_MS);
 	bind_int(&b, span.end_ms ? span.end_ms : INT64_MAX);
-	while (x->l.unbound_count < UNBOUND_LIMIT && (r = sqlite_row(&b)) > 0) {
+	while (x->l.unbound_count < STORE_UNBOUND_LIMIT && (r = sqlite_row(&b)) > 0) {
 		struct unbound_row u = { .room_name = row->room_name };
 		if (!column_text(&b, 0, x->a, &u.event_id) || !column_text(&b, 1, x->a, &u.payload) || !column_text(&b, 2, x->a, &u.source)
 			|| !column_text(&b, 3, x->a, &u.key_id)) {
@@ -350,7 +350,7 @@ static int load_unbound(struct load *x)
 
 	if (r <= 0)
 		return r;
-	x->l.unbound = ARENA_ARRAY(x->a, struct unbound_row, UNBOUND_LIMIT);
+	x->l.unbound = ARENA_ARRAY(x->a, struct unbound_row, STORE_UNBOUND_LIMIT);
 	if (!x->l.unbound)
 		return OC_NOMEM;
 	r = 0;

@@ -42,13 +42,12 @@ static int write_facts(struct sqlite_store *s, const struct call_row *was, const
 
 /* ---- late binding ---- */
 
-/* The call's earlier events follow it: to its tenant, out of the reach of any when witnesses disagree, to its call_logs row. */
+/* The call's earlier events follow it: to its tenant, out of the reach of any when witnesses disagree, to its call_logs row. A call that
+ * begins may have some too, that nobody could read. */
 static int rebind_events(struct sqlite_store *s, const struct call_row *was, const struct call_row *call, int64_t now_ms)
 {
 	int r = 0;
 
-	if (!was->exists)
-		return 0;
 	if (!slice_eq(was->user_id, call->user_id) || !slice_eq(was->tenant_error, call->tenant_error)) {
 		struct sqlite_binder b = sqlite_bind(&s->c, SQL_EVENTS_TENANT);
 		bind_text(&b, call->room_sid);
@@ -70,8 +69,9 @@ static int rebind_events(struct sqlite_store *s, const struct call_row *was, con
 static int write_call(struct sqlite_store *s, const struct call_row *was, struct call_row *call, int64_t now_ms, struct arena *a,
 	struct buf *scratch)
 {
+	if (!was->exists && slice_is_empty(call->facts)) /* named, but nothing established */
+		return 0;
 	int r = sqlite_write_call_log(s, was, call, now_ms, a, scratch);
-
 	if (r == 0)
 		r = write_facts(s, was, call, now_ms);
 	if (r == 0)
@@ -134,6 +134,12 @@ static int bind_event(struct sqlite_store *s, const struct bind_row *e, const st
 
 /* ---- the whole ---- */
 
+static const struct call_row *kept_call(const struct store_changes *c, struct slice room_sid)
+{
+	const struct call_row *call = call_rows_find(c->calls, c->call_count, room_sid);
+	return call && (call->exists || !slice_is_empty(call->facts)) ? call : NULL;
+}
+
 static int write_all(struct sqlite_store *s, const struct store_changes *c, struct arena *a, struct buf *scratch)
 {
 	struct store_loaded was = { .calls = s->was, .call_count = s->was_count };
@@ -145,7 +151,7 @@ static int write_all(struct sqlite_store *s, const struct store_changes *c, stru
 		r = write_call(s, before ? before : &fresh, &c->calls[i], c->now_ms, a, scratch);
 	}
 	for (size_t i = 0; i < c->event_count && r == 0; i++)
-		r = insert_event(s, &c->events[i], call_rows_find(c->calls, c->call_count, c->events[i].room_sid));
+		r = insert_event(s, &c->events[i], kept_call(c, c->events[i].room_sid));
 	for (size_t i = 0; i < c->bind_count && r == 0; i++)
 		r = bind_event(s, &c->binds[i], call_rows_find(c->calls, c->call_count, c->binds[i].room_sid), c->now_ms);
 	return r;

@@ -81,7 +81,10 @@ struct call_row {
 	const struct verdict *new_verdict;   /* columns of call_logs; required when verdict_changed */
 };
 
-/* An event that came without room SID and waits in the journal for its call (processed = 0, "roomSid" NULL). */
+/* An event that came without room SID and waits in the journal for its call: processed = 0, "roomSid" NULL, and this is why. What is aside
+ * for another reason is not offered again. */
+#define STORE_WAITS "waits for its call"
+#define STORE_UNBOUND_LIMIT 200
 struct unbound_row {
 	struct slice event_id, room_name, payload, source, key_id;
 	int64_t timestamp_s, created_at_ms;
@@ -108,7 +111,7 @@ struct store_loaded {
 	                          * touch's order come first only by sorting: look up with store_loaded_find */
 	size_t call_count;
 	struct slice *name_room_sids; /* [name_count]: the SID of the call that was open, or none */
-	struct unbound_row *unbound;  /* events waiting for one of these calls by name, oldest first, at most 200 */
+	struct unbound_row *unbound;  /* events waiting for one of these calls by name, oldest first, at most STORE_UNBOUND_LIMIT */
 	size_t unbound_count;
 };
 
@@ -131,7 +134,8 @@ struct store_changes {
 	int64_t now_ms;
 };
 
-/* Opens the transaction. Calls that are not there yet are created empty (exists = false), so that they can be locked. */
+/* Opens the transaction. Calls that are not there yet are created empty (exists = false), so that they can be locked; those that still
+ * have no facts in the commit are not kept. */
 OC_NODISCARD int store_batch_load(struct store *s, const struct store_touch *touch, struct arena *a, struct store_loaded *ret);
 /* Writes and commits. Where a call's tenant is known and its call_logs row is missing and the table lets us, inserts it, with the id
  * made from the room SID (uuid from its SHA-256: the same on every node and in every replay). Journal rows of a call whose

@@ -114,6 +114,7 @@ static void makes_a_call_once_and_finds_it_again(void **state)
 	assert_slice(batch_call(b, "RM_one")->facts, NULL);
 	assert_slice(batch_call(b, "RM_one")->room_name, "room");
 	assert_slice(batch_call(b, "RM_two")->room_name, NULL);
+	judge(b, "RM_one", NULL, f->now_ms, 0, OUTCOME_NONE);
 	batch_commit(b);
 	b = batch_new(f);
 	batch_room(b, "RM_one", NULL, 0);
@@ -122,6 +123,29 @@ static void makes_a_call_once_and_finds_it_again(void **state)
 	assert_slice(batch_call(b, "RM_one")->room_name, "room");
 	assert_null(store_loaded_find(&b->loaded, SLICE("RM_two")));
 	store_batch_abort(f->store);
+}
+
+/* Locked for an event that says nothing: no open call for ever, and no host's row taken for it. */
+static void a_call_of_which_nothing_is_established_is_not_kept(void **state)
+{
+	struct fixture *f = *state;
+	struct store_counts counts;
+	fixture_start(f, NULL);
+	fixture_execf(f, "INSERT INTO call_logs (id, \"userId\", \"livekitRoomName\", \"createdAt\") VALUES ('H1', 'host', 'room', '%s')",
+		fixture_time(f, f->now_ms));
+	struct batch *b = batch_new(f);
+	batch_event(b, "EV_odd", "RM_one", "room", f->now_ms);
+	batch_event(b, "EV_fine", "RM_two", "other", f->now_ms);
+	batch_load(b);
+	judge(b, "RM_two", "alice", f->now_ms, 0, OUTCOME_NONE);
+	batch_commit(b);
+	assert_sql(f, "RM_two", "SELECT \"roomSid\" FROM call_facts");
+	assert_sql(f, "NULL", "SELECT \"livekitRoomSid\" FROM call_logs WHERE id = 'H1'");
+	assert_sql(f, "1", "SELECT count(*) FROM " EVENTS " WHERE \"roomSid\" = 'RM_one' AND \"userId\" IS NULL AND \"callLogId\" IS NULL");
+	assert_int_equal(store_count(f->store, &counts), 0);
+	assert_int_equal(counts.open_calls, 1);
+	put_call(f, "EV_start", "RM_one", "room", "host", f->now_ms, 0);
+	assert_sql(f, "2", "SELECT count(*) FROM " EVENTS " WHERE \"roomSid\" = 'RM_one' AND \"userId\" = 'host' AND \"callLogId\" = 'H1'");
 }
 
 static void keeps_facts_byte_for_byte(void **state)
@@ -262,6 +286,33 @@ static void waiting_events_come_with_their_call_and_are_bound(void **state)
 	store_batch_abort(f->store);
 }
 
+/* Two calls of one name on two nodes, and an event that may be either's: whoever looks first has it. */
+static void a_waiting_event_is_offered_to_one_node_at_a_time(void **state)
+{
+	struct fixture *f = *state;
+	struct store_options quick = f->options;
+	struct store *other;
+	fixture_start(f, NULL);
+	struct batch *b = batch_new(f);
+	batch_event(b, "EV_waits", NULL, "room", f->now_ms);
+	batch_load(b);
+	batch_commit(b);
+	b = batch_new(f);
+	batch_room(b, "RM_one", "room", f->now_ms);
+	batch_load(b);
+	assert_int_equal(b->loaded.unbound_count, 1);
+	quick.timeout_ms = 300;
+	assert_int_equal(store_open(&quick, f->arena, &other, NULL), 0);
+	const struct slice sid = SLICE("RM_two"), name = SLICE("room");
+	const int64_t start_s = f->now_ms / 1000;
+	const struct store_touch touch = { .room_sids = &sid, .room_names = &name, .start_s = &start_s, .room_count = 1 };
+	struct store_loaded loaded = { .unbound_count = 0 };
+	assert_int_equal(store_batch_load(other, &touch, f->arena, &loaded), f->kind == STORE_SQLITE ? OC_RETRY : 0);
+	assert_int_equal(loaded.unbound_count, 0);
+	store_close(other);
+	store_batch_abort(f->store);
+}
+
 /* ---- tenants ---- */
 
 static void a_late_tenant_gets_the_earlier_events(void **state)
@@ -366,6 +417,7 @@ static void odd_texts_come_back_as_they_were(void **state)
 	struct batch *b = batch_new(f);
 	batch_event(b, "EV_'; DROP TABLE call_facts; --", "RM_\"one\"", "{a,b\\\"}\x01\x7f\xef\xbf\xbd", f->now_ms);
 	batch_load(b);
+	judge(b, "RM_\"one\"", NULL, f->now_ms, 0, OUTCOME_NONE);
 	batch_commit(b);
 	b = batch_new(f);
 	batch_event(b, "EV_'; DROP TABLE call_facts; --", "RM_\"one\"", NULL, f->now_ms);
@@ -425,11 +477,13 @@ const struct store_case write_cases[] = {
 	CASE(reopening_sees_all),
 	CASE(counts_open_calls_and_events_aside),
 	CASE(makes_a_call_once_and_finds_it_again),
+	CASE(a_call_of_which_nothing_is_established_is_not_kept),
 	CASE(keeps_facts_byte_for_byte),
 	CASE(writes_nothing_where_nothing_changed),
 	CASE(a_name_means_the_call_that_was_open_then),
 	CASE(overlapping_calls_of_one_name_give_the_latest),
 	CASE(waiting_events_come_with_their_call_and_are_bound),
+	CASE(a_waiting_event_is_offered_to_one_node_at_a_time),
 	CASE(a_late_tenant_gets_the_earlier_events),
 	CASE(a_stronger_tenant_takes_the_call_over),
 	CASE(disputed_tenants_put_the_events_aside_until_settled),

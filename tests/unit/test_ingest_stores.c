@@ -292,6 +292,64 @@ static void what_is_no_event_is_kept_with_its_bytes(void **state)
 		"AND (\"rawPayload\" IS NOT NULL OR \"rawBody\" IS NOT NULL)");
 }
 
+/* What cannot be read names a room that nobody else has told of: no call comes of it, and its row follows the call that comes later. */
+static void an_unreadable_event_makes_no_call(void **state)
+{
+	(void)state;
+	fixture_execf(f, "INSERT INTO call_logs (id, \"userId\", \"livekitRoomName\", \"createdAt\") VALUES ('host-1', 'user-9', 'lobby', '%s')",
+		fixture_time(f, t0 * 1000));
+	put(event("EV_1", "participant_joined", ROOM("RM_1"), t0, "\"participant\":{\"joinedAt\":\"soon\"}"));
+	assert_sql(f, "0", "SELECT count(*) FROM call_facts");
+	assert_sql(f, "1", "SELECT count(*) FROM livekit_call_events WHERE \"roomSid\" = 'RM_1' AND processed = 0 AND \"callLogId\" IS NULL");
+	assert_sql(f, "NULL", "SELECT \"livekitRoomSid\" FROM call_logs");
+	put(event("EV_2", "room_started", ROOM("RM_1"), t0, NULL));
+	assert_sql(f, "2", "SELECT count(*) FROM livekit_call_events WHERE \"userId\" = 'user-9' AND \"callLogId\" = 'host-1'");
+	assert_sql(f, "1", "SELECT count(*) FROM livekit_call_events WHERE processed = 0 AND \"errorMessage\" IS NOT NULL");
+}
+
+static void a_duplicate_of_what_was_refused_makes_no_call(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		struct sent *s = event("EV_1", "participant_joined", ROOM("RM_1"), t0, USER("PA_1"));
+		s->decoded.event.participant.identity = SLICE("torn \xff");
+		put(s);
+		assert_int_equal(s->item.result, i ? INGEST_DUPLICATE : INGEST_QUARANTINED);
+		assert_sql(f, "0", "SELECT count(*) FROM call_facts");
+	}
+}
+
+/* More events wait for a call than one batch takes, and before them what nobody can read: the call gets all that are its own. */
+static void all_that_waited_are_bound(void **state)
+{
+	(void)state;
+	enum { MANY = 450 };
+	struct sent *sent[MANY + 220];
+	size_t n = 0;
+	for (; n < 220; n++) {
+		char id[32];
+		snprintf(id, sizeof id, "EV_odd_%zu", n);
+		sent[n] = event(id, "participant_joined", "\"name\":\"lobby\"", t0 + 1, "\"participant\":{\"joinedAt\":\"soon\"}");
+		submit(sent[n]);
+	}
+	for (; n < MANY + 220; n++) {
+		char id[32], user[100];
+		snprintf(id, sizeof id, "EV_%zu", n);
+		snprintf(user, sizeof user, "\"participant\":{\"sid\":\"PA_%zu\",\"identity\":\"ann\"}", n);
+		sent[n] = event(id, "participant_joined", "\"name\":\"lobby\"", t0 + 2, user);
+		submit(sent[n]);
+	}
+	settle();
+	ingest_stop(in);
+	options.sweep_interval_ms = 20;
+	start();
+	put(event("EV_start", "room_started", ROOM("RM_1") OF("user-1"), t0, NULL));
+	for (int i = 0; i < 300 && strcmp(fixture_text(f, "SELECT count(*) FROM livekit_call_events WHERE \"roomSid\" IS NULL"), "220") != 0; i++)
+		nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
+	assert_sql(f, "451", "SELECT count(*) FROM livekit_call_events WHERE \"roomSid\" = 'RM_1' AND processed = 1");
+	assert_sql(f, "220", "SELECT count(*) FROM livekit_call_events WHERE \"roomSid\" IS NULL AND processed = 0");
+}
+
 struct crowd {
 	struct ingest *node;
 	struct sent **sent;
@@ -361,6 +419,9 @@ static const struct store_case cases[] = {
 	CASE(a_backlog_of_yesterday_ends_each_call_once),
 	CASE(what_the_store_refuses_is_kept_aside_alone),
 	CASE(what_is_no_event_is_kept_with_its_bytes),
+	CASE(an_unreadable_event_makes_no_call),
+	CASE(a_duplicate_of_what_was_refused_makes_no_call),
+	CASE(all_that_waited_are_bound),
 	CASE(two_nodes_count_each_event_once),
 };
 enum { CASE_COUNT = sizeof cases / sizeof *cases };
