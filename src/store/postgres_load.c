@@ -113,6 +113,17 @@ static void put_wanted(struct pg_params *p, const struct wanted *w)
 		pg_put_int8_or_null(b, seconds_to_ms(w->start_s[i]), 0);
 }
 
+static void put_nameless(struct pg_params *p, const struct wanted *w)
+{
+	size_t count = 0;
+	for (size_t i = 0; i < w->count; i++)
+		count += slice_is_none(w->names[i]);
+	struct buf *b = pg_param_array(p, PG_ELEMENT_TEXT, count);
+	for (size_t i = 0; i < w->count; i++)
+		if (slice_is_none(w->names[i]))
+			pg_put_bytes(b, w->sids[i]);
+}
+
 static int send_calls(struct pg *c, const struct wanted *w)
 {
 	struct pg_params *p = &c->params;
@@ -125,6 +136,7 @@ static int send_calls(struct pg *c, const struct wanted *w)
 		r = pg_send(c, PG_STMT_LOAD_FACTS, p);
 	put_wanted(p, w);
 	pg_param_int8(p, clock_wall_ms());
+	put_nameless(p, w);
 	if (r == 0)
 		r = pg_send(c, PG_STMT_LOAD_HOST, p);
 	put_wanted(p, w);
@@ -210,10 +222,7 @@ static int take_calls(PGresult **res, struct arena *a, struct store_loaded *l)
 	return 0;
 }
 
-enum { HOW_HAS = 1, HOW_SID = 2, HOW_NAME = 3 };
-enum { COL_SID, COL_HOW, COL_ID, COL_USER, COL_FAR };
-
-static int64_t how(const PGresult *res, int row) { return pg_get_int8(res, row, COL_HOW); }
+enum { COL_SID, COL_BY_SID, COL_ID, COL_USER, COL_FAR };
 
 static struct call_row *call_of(struct store_loaded *l, const PGresult *res, int row)
 {
@@ -237,8 +246,8 @@ static int take_own_rows(const PGresult *res, struct arena *a, struct store_load
 	if (!there)
 		return OC_NOMEM;
 	for (int row = 0; row < PQntuples(res); row++) {
-		struct call_row *c = call_of(l, res, row);
-		if (!c || how(res, row) != HOW_HAS)
+		struct call_row *c = pg_get_bool(res, row, COL_BY_SID) ? call_of(l, res, row) : NULL;
+		if (!c || slice_is_none(c->call_log_id) || !slice_eq(c->call_log_id, pg_peek(res, row, COL_ID)))
 			continue;
 		there[c - l->calls] = true;
 		if (!c->call_log_is_ours && pg_get_text(res, row, COL_USER, a, &c->host_user_id) < 0)
@@ -266,15 +275,16 @@ static int claim(const PGresult *res, int row, struct arena *a, struct call_row 
 	return 0;
 }
 
-/* One of our own making is known by its id also when call_facts does not say so. */
+/* The smallest id where the host has several rows of one SID. A row of our own making is known by its id also when call_facts does not say
+ * so. */
 static int claim_by_sid(const PGresult *res, struct arena *a, struct store_loaded *l)
 {
 	char made[37];
 	int r = 0;
 
 	for (int row = 0; row < PQntuples(res) && r == 0; row++) {
-		struct call_row *c = call_of(l, res, row);
-		if (!c || how(res, row) != HOW_SID || is_host_row(c))
+		struct call_row *c = pg_get_bool(res, row, COL_BY_SID) ? call_of(l, res, row) : NULL;
+		if (!c || is_host_row(c) || (c->call_log_is_ours && slice_eq(c->call_log_id, pg_peek(res, row, COL_ID))))
 			continue;
 		call_log_id_from_sid(c->room_sid, made);
 		if (slice_is_none(c->call_log_id) && slice_eq_cstr(pg_peek(res, row, COL_ID), made)) {
@@ -287,24 +297,17 @@ static int claim_by_sid(const PGresult *res, struct arena *a, struct store_loade
 	return r;
 }
 
-/* Several calls may want one row: the nearest gets it, the others their next one. */
+/* Several calls may want one row: the nearest gets it, the others their next one. The rows come nearest first. */
 static int claim_by_name(const PGresult *res, struct arena *a, struct store_loaded *l)
 {
-	for (;;) {
-		int best = -1;
-		for (int row = 0; row < PQntuples(res); row++) {
-			struct call_row *c = call_of(l, res, row);
-			if (!c || how(res, row) != HOW_NAME || is_host_row(c) || is_taken(l, pg_peek(res, row, COL_ID)))
-				continue;
-			if (best < 0 || pg_get_int8(res, row, COL_FAR) < pg_get_int8(res, best, COL_FAR))
-				best = row;
-		}
-		if (best < 0)
-			return 0;
-		int r = claim(res, best, a, call_of(l, res, best));
-		if (r < 0)
-			return r;
+	int r = 0;
+
+	for (int row = 0; row < PQntuples(res) && r == 0; row++) {
+		struct call_row *c = pg_get_bool(res, row, COL_BY_SID) ? NULL : call_of(l, res, row);
+		if (c && !is_host_row(c) && !is_taken(l, pg_peek(res, row, COL_ID)))
+			r = claim(res, row, a, c);
 	}
+	return r;
 }
 
 static int take_host_rows(const PGresult *res, struct arena *a, struct store_loaded *l)

@@ -45,35 +45,26 @@ static void put_match(struct buf *b, const struct pg_schema *s)
 
 #define NO_HOST_ROW_YET "f.\"callLogId\" IS NULL OR f.\"callLogIsOurs\" = 1"
 
-static void put_row_is_gone(struct buf *b, const struct pg_schema *s)
-{
-	buf_puts(b, "(SELECT true FROM call_logs x WHERE x.id = ");
-	pg_sql_to_compare(b, pg_column(s, PG_CALL_LOGS, "id"), "f.\"callLogId\"");
-	buf_puts(b, " LIMIT 1) IS NULL");
-}
-
-/* how: 1 the row that the call has, 2 one with its SID, 3 those with its name, the nearest first. $4 is now. */
+/* by_sid: rows with a call's SID, which the one that it has is among; else those without a SID that have its name, the nearest first. Most
+ * often there are none of the latter, so one look at the index for all names comes before anything is reckoned. $1 SIDs, $2 names,
+ * $3 starts, $4 now, $5 the SIDs whose names only call_facts knows. */
 void pg_sql_load_host(const struct pg_schema *s, struct buf *b)
 {
-	buf_puts(b, "SELECT t.sid, h.how::int8, h.id, h.user_id, h.far::int8"
-		" FROM unnest($1::text[], $2::text[], $3::int8[]) t (sid, name, start_ms) JOIN call_facts f ON f.\"roomSid\" = t.sid"
-		" CROSS JOIN LATERAL ((SELECT 1 AS how, l.id::text AS id, ");
+	buf_puts(b, "SELECT l.\"livekitRoomSid\"::text AS sid, true AS by_sid, l.id::text AS id, ");
 	put_column(b, s, PG_CALL_LOGS, "userId", pg_sql_text, "l");
-	buf_puts(b, " AS user_id, 0::float8 AS far FROM call_logs l WHERE l.id = ");
-	put_column(b, s, PG_CALL_LOGS, "id", pg_sql_to_compare, "f.\"callLogId\"");
-	buf_puts(b, ") UNION ALL (SELECT 2, l.id::text, ");
+	buf_puts(b, " AS user_id, 0::int8 AS far, l.id AS own_id FROM call_logs l WHERE l.\"livekitRoomSid\" = ANY ($1::text[])"
+		" UNION ALL SELECT t.sid, false, h.id, h.user_id, h.far::int8, h.own_id FROM (SELECT DISTINCT \"livekitRoomName\"::text AS name FROM call_logs"
+		" WHERE \"livekitRoomSid\" IS NULL AND \"livekitRoomName\" = ANY ($2::text[] ||"
+		"  ARRAY(SELECT f.\"roomName\" FROM call_facts f WHERE f.\"roomSid\" = ANY ($5::text[])))) w"
+		" CROSS JOIN unnest($1::text[], $2::text[], $3::int8[]) t (sid, name, start_ms)"
+		" JOIN call_facts f ON f.\"roomSid\" = t.sid AND coalesce(f.\"roomName\", t.name) = w.name"
+		" CROSS JOIN LATERAL (SELECT l.id AS own_id, l.id::text AS id, ");
 	put_column(b, s, PG_CALL_LOGS, "userId", pg_sql_text, "l");
-	buf_puts(b, ", 0 FROM call_logs l WHERE (f.\"callLogId\" IS NULL OR ");
-	put_row_is_gone(b, s);
-	buf_puts(b, ") AND l.\"livekitRoomSid\" = t.sid ORDER BY l.id LIMIT 1) UNION ALL (SELECT 3, l.id::text, ");
-	put_column(b, s, PG_CALL_LOGS, "userId", pg_sql_text, "l");
-	buf_putf(b, ", coalesce(%s, 0) FROM (SELECT l.* FROM call_logs l WHERE (" NO_HOST_ROW_YET " OR ", match_far);
-	put_row_is_gone(b, s);
-	buf_puts(b, ") AND l.\"livekitRoomSid\" IS NULL AND l.\"livekitRoomName\" = coalesce(f.\"roomName\", t.name)) l");
+	buf_putf(b, " AS user_id, coalesce(%s, 0) AS far FROM call_logs l", match_far);
 	put_match_lateral(b, s, "least(f.\"startedAtMs\", t.start_ms)", "$4::int8");
-	buf_puts(b, " WHERE true");
+	buf_puts(b, " WHERE l.\"livekitRoomSid\" IS NULL AND l.\"livekitRoomName\" = w.name");
 	put_match(b, s);
-	buf_putf(b, " ORDER BY %s, l.id LIMIT %d)) h", match_far, PG_CANDIDATES);
+	buf_putf(b, " ORDER BY %s, l.id LIMIT %d) h ORDER BY far, sid, own_id", match_far, PG_CANDIDATES);
 }
 
 /* The partial indexes' own words, so that the planner can use them. */
