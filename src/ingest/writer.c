@@ -13,6 +13,7 @@
 #define ARENA_FIRST_BYTES 524288 /* kept between batches; what a batch needs beyond it is freed after it */
 #define KEPT_TEXT_BYTES 1048576  /* a text buffer that has grown beyond it is freed */
 #define ATTEMPTS 6
+#define ATTEMPTS_MS 10000              /* where the store's options name no deadline */
 #define PAUSE_MS 4                     /* before the second attempt; doubles, half of it random: 250 ms in all at most */
 #define FIRST_PROBE_PAUSE_MS 50
 #define LONGEST_PROBE_PAUSE_MS 1000
@@ -169,9 +170,13 @@ static int run_once(struct writer *w, const struct task *t, struct batch **ret)
 	return batch_run(w, t->items, t->count, t->sids, t->sid_count, ret);
 }
 
+/* No attempt begins after that: one that waited for somebody's lock has waited for the senders' patience too. */
+static int64_t attempts_ms(const struct writer *w) { return w->options->store.timeout_ms ? w->options->store.timeout_ms : ATTEMPTS_MS; }
+
 /* 0, or the error that remained after the attempts that made sense. */
 static int run(struct writer *w, const struct task *t, struct batch **ret)
 {
+	int64_t last_ns = clock_mono_ns() + attempts_ms(w) * 1000000;
 	for (unsigned attempt = 0;; attempt++) {
 		int64_t begun_ns = clock_mono_ns();
 		int r = run_once(w, t, ret);
@@ -186,7 +191,7 @@ static int run(struct writer *w, const struct task *t, struct batch **ret)
 		keep_error(w, r);
 		store_batch_abort(w->store);
 		metric_add(w->metrics, METRIC_STORE_ERRORS, (size_t)(-r - 1), 1);
-		if ((r != OC_RETRY && r != OC_UNSURE) || attempt + 1 == ATTEMPTS)
+		if ((r != OC_RETRY && r != OC_UNSURE) || attempt + 1 == ATTEMPTS || clock_mono_ns() >= last_ns)
 			return r;
 		pause_randomly(w, attempt);
 	}
@@ -232,7 +237,7 @@ static void hand_back(struct ingest_item **items, size_t n)
 static void count_calls(struct writer *w, const struct batch *b)
 {
 	for (size_t i = 0; i < b->loaded.call_count; i++)
-		if (b->states && b->states[i].first_final)
+		if (b->states && b->states[i].first_final && b->loaded.calls[i].revision) /* the store may have put it off */
 			metric_add(w->metrics, METRIC_CALLS, (size_t)b->states[i].outcome - 1, 1);
 }
 

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -223,6 +224,7 @@ static int batch_commit(struct store *s, const struct store_changes *c, struct a
 		pthread_mutex_lock(fake.gate);
 		pthread_mutex_unlock(fake.gate);
 	}
+	nanosleep(&(struct timespec){ .tv_nsec = fake.commit_ms * 1000000 }, NULL);
 	int error = fake.commit_error;
 	if (!error && fake.commit_errors_left) {
 		fake.commit_errors_left--;

@@ -38,6 +38,7 @@ struct fake_store {
 	size_t due_count;
 	struct slice refused_sid;          /* a commit with this call is refused */
 	pthread_mutex_t *gate;             /* taken and released in each commit, where set */
+	int64_t commit_ms;                 /* how long a commit takes */
 };
 
 extern struct fake_store fake;

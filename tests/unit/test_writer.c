@@ -76,6 +76,19 @@ static void a_conflict_without_end_fails_in_time(void **state)
 	assert_int_equal(fake.row_count, 0);
 }
 
+/* Somebody else's lock: each attempt waits for all of the statement's time, and the sender waits with it. */
+static void a_conflict_that_takes_long_is_not_tried_again(void **state)
+{
+	(void)state;
+	struct sent *s = numbered(1);
+	fake_options.store.timeout_ms = 40;
+	fake.commit_ms = 25;
+	fake.commit_error = OC_RETRY;
+	PROCESS(s);
+	assert_int_equal(s->item.result, INGEST_FAILED);
+	assert_int_equal(fake.loads, 2);
+}
+
 static void lost_in_commit_is_found_by_event_id(void **state)
 {
 	(void)state;
@@ -318,6 +331,7 @@ int main(void)
 		CASE(a_batch_is_one_transaction),
 		CASE(a_conflict_is_tried_again),
 		CASE(a_conflict_without_end_fails_in_time),
+		CASE(a_conflict_that_takes_long_is_not_tried_again),
 		CASE(lost_in_commit_is_found_by_event_id),
 		CASE(a_poisoned_event_is_kept_aside_and_the_others_commit),
 		CASE(an_event_that_cannot_be_kept_at_all_fails_alone),
