@@ -310,7 +310,7 @@ static int judge_known(struct batch *b, struct call_row *row, struct call_state 
 		return r;
 	row->facts_changed = !slice_eq(facts, row->facts);
 	bool members_changed = !slice_eq(members, row->verdict);
-	row->verdict_changed = members_changed || tenant_changed || !slice_is_none(row->replaced_call_log_id) ||
+	row->verdict_changed = members_changed || tenant_changed || row->rules != v->rules || !slice_is_none(row->replaced_call_log_id) ||
 			       v->started_at_ms != row->started_at_ms || v->ended_at_ms != row->ended_at_ms ||
 			       !same_columns(&st->before, v);
 	set_row(b, row, st, v, members_changed);

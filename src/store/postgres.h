@@ -102,7 +102,7 @@ void pg_sql_json(struct buf *b, const struct pg_column *c, const char *alias); /
 /* ---- statements (postgres_sql.c) ---- */
 
 #define PG_STATEMENTS(X) \
-	X(BEGIN) X(BEGIN_READ) X(SETTINGS) X(COMMIT) X(SAVEPOINT) X(RELEASE) X(ROLLBACK_TO) X(IMMEDIATE) X(PING) \
+	X(BEGIN) X(BEGIN_READ) X(SETTINGS) X(COMMIT) X(SAVEPOINT) X(RELEASE) X(ROLLBACK_TO) X(BRIEF_LOCKS) X(IMMEDIATE) X(PING) \
 	X(LOAD_NAMES) X(LOAD_CREATE) X(LOAD_FACTS) X(LOAD_KNOWN) X(LOAD_HOST) X(LOAD_UNBOUND) \
 	X(LOGS_DETACH) X(LOGS_UPDATE) X(LOGS_INSERT) X(LOGS_REMOVE) \
 	X(FACTS_UPDATE) X(FACTS_REMOVE) X(JOURNAL_REBIND) X(JOURNAL_REPOINT) X(JOURNAL_INSERT) X(JOURNAL_BIND) \
@@ -208,8 +208,10 @@ OC_NODISCARD int pg_check_version(struct pg *c, int64_t deadline);
 struct pg_skipped { /* a call whose call_logs row was refused: store_due leaves it alone for a while */
 	char sid[64];
 	int64_t until_ms; /* monotonic */
+	bool locked;      /* by the host: commit does not wait for it again meanwhile */
 };
 #define PG_SKIPPED_MAX 64
+#define PG_LOCKED_MS 5000 /* between two waits for one row that the host holds a lock on */
 
 struct pg_store {
 	struct store base;
@@ -228,8 +230,9 @@ struct pg_store {
 /* What a failed batch says to the writer. OC_RETRY, once in a row, for statements that do not fit the tables any more (they are made anew)
  * and for an event id that came into the journal between the look and the insert. */
 int pg_batch_error(struct pg_store *s, int error);
-/* A call whose call_logs row the host's database refuses. */
-void pg_skip_call(struct pg_store *s, struct slice sid);
+/* A call whose call_logs row the host's database refuses, or holds a lock on. */
+void pg_skip_call(struct pg_store *s, struct slice sid, bool locked);
+bool pg_is_locked(const struct pg_store *s, struct slice sid);
 
 int pg_store_open(const struct store_options *o, struct arena *message_arena, struct store **ret, struct slice *ret_message);
 void pg_store_close(struct store *s);

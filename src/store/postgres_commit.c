@@ -3,9 +3,12 @@
  * The statements on the host's table come first, inside a savepoint and with a sync of their own. Where the host's table refuses a row
  * (a constraint, a trigger), the rest of the pipeline fails with it; then the savepoint is rolled back, the rows are tried one by one, each
  * with its savepoint, those refused are left out, and the rest is sent again. So a constraint of the host's costs a row, never an event.
+ * A row that the host holds a lock on is waited for once; then its call is put off for some seconds and the others go on.
  * An answer that does not come after COMMIT was sent is OC_UNSURE.
  * Threads: the one that owns the struct store. */
 #include "store/postgres_work.h"
+
+#define LOCKS_TRIED 4 /* rows of one batch */
 
 static struct pg_store *store_of(struct store *s) { return (struct pg_store *)s; }
 
@@ -27,21 +30,6 @@ static struct log_work plan_call(struct pg_store *s, struct call_row *c)
 	w.new_tenant = new_user || !slice_eq(w.before->tenant_error, c->tenant_error);
 	w.rebind = (!w.before || w.before->exists) && (w.new_tenant || w.insert || w.claim || w.remove);
 	return w;
-}
-
-static int plan(struct pg_store *s, const struct store_changes *c, struct arena *a, struct work *ret)
-{
-	struct work w = { .calls = ARENA_ARRAY(a, struct log_work, c->call_count), .count = c->call_count };
-	if (!w.calls)
-		return OC_NOMEM;
-	for (size_t i = 0; i < c->call_count; i++) {
-		w.calls[i] = plan_call(s, &c->calls[i]);
-		w.any_log |= w.calls[i].insert || w.calls[i].update || w.calls[i].remove;
-		w.any_rebind |= w.calls[i].rebind;
-		w.any_empty |= w.calls[i].empty;
-	}
-	*ret = w;
-	return 0;
 }
 
 /* ---- call_logs: statements ---- */
@@ -159,33 +147,75 @@ static int take_log_answers(struct log_work *w, size_t n, const struct log_answe
 /* The host's database refused something of these calls: as if nothing had been tried. */
 static void forget_log_work(struct pg_store *s, struct log_work *w)
 {
-	pg_skip_call(s, w->call->room_sid);
+	pg_skip_call(s, w->call->room_sid, false);
 	w->call->call_log_id = w->before ? w->before->call_log_id : SLICE_NONE;
 	w->call->call_log_is_ours = w->before && w->before->call_log_is_ours;
 	w->insert = w->update = w->claim = w->remove = false;
 }
 
-static bool is_refusal(int r) { return r == OC_DATA || r == OC_SCHEMA; }
+/* The facts are kept; the rest stays as it was, and rules 0 has the sweeper judge and write all of it anew. */
+static void put_off(struct log_work *w, int64_t now_ms)
+{
+	static const struct call_row nothing = { .revision = 0 };
+	const struct call_row *b = w->before ? w->before : &nothing;
+	struct call_row *c = w->call;
 
+	c->user_id = b->user_id;
+	c->tenant_error = b->tenant_error;
+	c->outcome = b->outcome;
+	c->revision = b->revision;
+	c->started_at_ms = b->started_at_ms;
+	c->ended_at_ms = b->ended_at_ms;
+	c->call_log_id = b->call_log_id;
+	c->call_log_is_ours = b->call_log_is_ours;
+	c->rules = 0;
+	c->verdict_changed = false;
+	c->due_at_ms = now_ms + PG_LOCKED_MS + 1000;
+	w->insert = w->update = w->claim = w->remove = w->rebind = w->new_tenant = false;
+}
+
+static bool is_locked(const struct pg *c, int r) { return r == OC_RETRY && strcmp(c->sqlstate, "55P03") == 0; }
+static bool is_refusal(const struct pg *c, int r) { return r == OC_DATA || r == OC_SCHEMA || is_locked(c, r); }
+
+/* The one wait for a lock was enough for all. */
 static int rollback_to_savepoint(struct pg *c, int64_t deadline)
 {
 	int r = pg_send(c, PG_STMT_ROLLBACK_TO, NULL);
 	if (r == 0)
+		r = pg_send(c, PG_STMT_BRIEF_LOCKS, NULL);
+	if (r == 0)
 		r = pg_sync(c);
+	if (r == 0)
+		r = pg_expect(c, deadline, NULL);
 	if (r == 0)
 		r = pg_expect(c, deadline, NULL);
 	return r < 0 ? r : pg_expect_sync(c, deadline);
 }
 
+static void leave_out(struct pg_store *s, struct log_work *w, bool locked, int64_t now_ms)
+{
+	if (locked) {
+		pg_skip_call(s, w->call->room_sid, true);
+		put_off(w, now_ms);
+	} else {
+		forget_log_work(s, w);
+	}
+}
+
 static int logs_one_by_one(struct pg_store *s, struct work *w, const struct store_changes *ch, int64_t deadline, struct arena *a)
 {
 	struct pg *c = &s->pg;
+	unsigned locked = 0;
 	int r = rollback_to_savepoint(c, deadline);
 
 	for (size_t i = 0; i < w->count && r == 0; i++) {
 		struct log_answers answers = { NULL, NULL };
 		if (!log_statements(&w->calls[i], 1))
 			continue;
+		if (locked == LOCKS_TRIED) { /* perhaps the whole table */
+			put_off(&w->calls[i], ch->now_ms);
+			continue;
+		}
 		r = send_logs(c, &w->calls[i], 1, ch->now_ms);
 		if (r == 0)
 			r = expect_logs(c, &w->calls[i], 1, deadline, &answers);
@@ -194,14 +224,33 @@ static int logs_one_by_one(struct pg_store *s, struct work *w, const struct stor
 		if (r == 0)
 			r = take_log_answers(&w->calls[i], 1, &answers, a);
 		log_answers_done(&answers);
-		if (is_refusal(r)) {
+		if (is_refusal(c, r)) {
+			bool wait = is_locked(c, r);
 			r = pg_skip_to_sync(c, deadline);
 			if (r == 0)
 				r = rollback_to_savepoint(c, deadline);
-			forget_log_work(s, &w->calls[i]);
+			leave_out(s, &w->calls[i], wait, ch->now_ms);
+			locked += wait;
 		}
 	}
 	return r;
+}
+
+static int plan(struct pg_store *s, const struct store_changes *c, struct arena *a, struct work *ret)
+{
+	struct work w = { .calls = ARENA_ARRAY(a, struct log_work, c->call_count), .count = c->call_count };
+	if (!w.calls)
+		return OC_NOMEM;
+	for (size_t i = 0; i < c->call_count; i++) {
+		w.calls[i] = plan_call(s, &c->calls[i]);
+		if (log_statements(&w.calls[i], 1) && pg_is_locked(s, c->calls[i].room_sid))
+			put_off(&w.calls[i], c->now_ms);
+		w.any_log |= w.calls[i].insert || w.calls[i].update || w.calls[i].remove;
+		w.any_rebind |= w.calls[i].rebind;
+		w.any_empty |= w.calls[i].empty;
+	}
+	*ret = w;
+	return 0;
 }
 
 /* ---- the rest of the batch ---- */
@@ -275,7 +324,7 @@ static int commit(struct pg_store *s, struct work *w, const struct store_changes
 		if (r == 0)
 			r = take_log_answers(w->calls, w->count, &answers, a);
 		log_answers_done(&answers);
-		if (is_refusal(r)) {
+		if (is_refusal(c, r)) {
 			s->stale |= r == OC_SCHEMA;
 			r = pg_skip_to_sync(c, deadline);
 			if (r == 0)

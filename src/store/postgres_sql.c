@@ -59,6 +59,7 @@ static const struct {
 	{ PG_STMT_SAVEPOINT, "SAVEPOINT host" },
 	{ PG_STMT_RELEASE, "RELEASE SAVEPOINT host" },
 	{ PG_STMT_ROLLBACK_TO, "ROLLBACK TO SAVEPOINT host" },
+	{ PG_STMT_BRIEF_LOCKS, "SET LOCAL lock_timeout = 50" },
 	{ PG_STMT_PING, "SELECT 1" },
 	{ PG_STMT_LOAD_NAMES, load_names_sql },
 	{ PG_STMT_LOAD_CREATE, load_create_sql },

@@ -74,14 +74,24 @@ int pg_batch_error(struct pg_store *s, int error)
 	return c->schema_errors++ ? OC_SCHEMA : OC_RETRY;
 }
 
-void pg_skip_call(struct pg_store *s, struct slice sid)
+void pg_skip_call(struct pg_store *s, struct slice sid, bool locked)
 {
 	struct pg_skipped *k = &s->skipped[s->skipped_next++ % PG_SKIPPED_MAX];
 	if (sid.n >= sizeof k->sid)
 		return;
 	memcpy(k->sid, sid.p, sid.n);
 	k->sid[sid.n] = '\0';
-	k->until_ms = pg_now_ms() + SKIP_MS;
+	k->locked = locked;
+	k->until_ms = pg_now_ms() + (locked ? PG_LOCKED_MS : SKIP_MS);
+}
+
+bool pg_is_locked(const struct pg_store *s, struct slice sid)
+{
+	int64_t now = pg_now_ms();
+	for (size_t i = 0; i < PG_SKIPPED_MAX; i++)
+		if (s->skipped[i].locked && s->skipped[i].until_ms > now && slice_eq_cstr(sid, s->skipped[i].sid))
+			return true;
+	return false;
 }
 
 /* ---- the sweep ---- */

@@ -141,7 +141,8 @@ OC_NODISCARD int store_batch_load(struct store *s, const struct store_touch *tou
  * made from the room SID (uuid from its SHA-256: the same on every node and in every replay). Journal rows of a call whose
  * "userId" or "callLogId" was NULL get them (late binding). Rows of the host: only columns that are ours, and NULL ones
  * among startedAt, direction, phoneNumber, sipCallId, livekitRoomSid; metadata only under the key "outcomed".
- * A constraint of the host's call_logs never loses an event: that row is skipped (savepoint), the verdict waits. */
+ * A constraint of the host's call_logs never loses an event: that row is skipped (savepoint), the verdict waits. Nor does a lock that the
+ * host holds on a row: the call's facts are kept, but it is not judged (rules 0, due in a few seconds). */
 OC_NODISCARD int store_batch_commit(struct store *s, const struct store_changes *c, struct arena *a);
 void store_batch_abort(struct store *s); /* rolls back; harmless without a transaction */
 

@@ -360,3 +360,20 @@ def test_a_tenants_row_locked_by_the_host_delays_and_loses_nothing(serve_on, pos
             sending.result(60)
     assert daemon.outcome(call.sid, "user-1").json()["outcome"] == "completed"
     assert one(daemon, 'SELECT "livekitRoomSid" FROM call_logs WHERE id = ?', "h") == (call.sid,)
+
+
+def test_a_lock_of_the_host_that_lasts_holds_up_only_its_own_row(serve_on, postgres_url):
+    daemon = serve_on(PHONE_HOST)
+    call, other = CallMaker(None), CallMaker()
+    daemon.database.query('INSERT INTO call_logs (id, "userId", "livekitRoomName") VALUES (?, ?, ?)', "h", "user-1", call.name)
+    with psycopg.connect(postgres_url) as host:
+        host.execute("SELECT 1 FROM call_logs WHERE id = 'h' FOR UPDATE")
+        started = time.monotonic()
+        send(daemon, call.answered())
+        send(daemon, other.answered())
+        assert time.monotonic() - started < 8
+        assert daemon.outcome(other.sid, "user-1").json()["outcome"] == "completed"
+        host.rollback()
+    eventually(lambda: one(daemon, "SELECT outcome, status FROM call_logs WHERE id = ?", "h") == ("completed", "ended"))
+    assert daemon.outcome(call.sid, "user-1").json()["outcome"] == "completed"
+    assert one(daemon, 'SELECT count(*) FROM livekit_call_events WHERE "callLogId" = ?', "h") == (len(call.answered()),)
