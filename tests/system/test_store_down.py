@@ -170,7 +170,7 @@ def test_a_database_that_is_down_at_start_is_waited_for(start_daemon, new_databa
         proxy.mend()
         wait_status(daemon, "/readyz", 200)
         assert daemon.post_event(CallMaker().event("room_started", 0)).status == 200
-        assert parts.password not in daemon.log()
+        assert not parts.password or parts.password not in daemon.log()
     finally:
         proxy.close()
 
