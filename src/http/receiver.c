@@ -11,13 +11,6 @@
 
 static const char unavailable[] = "the event could not be stored; send it again";
 
-/* By the older module's header: only where it is allowed and no JWT is there. */
-static bool is_hmac(const struct connection *c)
-{
-	const struct head *h = &c->request.head;
-	return c->server->o.keyring.accept_hmac && slice_is_none(h->authorization) && !slice_is_none(h->hmac_signature);
-}
-
 static struct signature_result verify(struct connection *c, struct slice body)
 {
 	const struct head *h = &c->request.head;
@@ -29,7 +22,7 @@ bool receiver_token_is_genuine(struct connection *c)
 	struct request *r = &c->request;
 	r->signature = verify(c, buf_slice(&c->body));
 	enum signature_check check = r->signature.check;
-	return r->signature.error || check == SIGNATURE_OK || check == SIGNATURE_BODY || (check == SIGNATURE_HMAC && is_hmac(c));
+	return r->signature.error || check == SIGNATURE_OK || check == SIGNATURE_BODY || check == SIGNATURE_HMAC /* of all of the body */;
 }
 
 void receiver_log_too_large(struct connection *c, uint64_t bytes)
@@ -142,7 +135,7 @@ enum MHD_Result receiver_run(struct connection *c)
 	if (r->signature.check != SIGNATURE_OK)
 		return refuse_signature(c);
 	metric_add(c->server->metrics, METRIC_SIGNATURE, SIGNATURE_OK, 1);
-	bool hmac = is_hmac(c);
+	bool hmac = r->signature.by_hmac;
 	struct decode_options options = c->server->o.decode;
 	options.iso_times = hmac;
 	struct ingest_item *item = &r->item;

@@ -51,6 +51,7 @@ const char *signature_check_mend(enum signature_check c);
 struct signature_result {
 	int error; /* OC_NOMEM: it could not be checked; `check` says no, but the honest answer is 503, not 401. Else 0 */
 	enum signature_check check;
+	bool by_hmac;               /* judged by X-LiveKit-Signature, the older form */
 	struct slice key_id;        /* iss, when ok and by JWT; points into `a` */
 	int64_t issued_ago_s;       /* now - nbf, for the log; 0 = unknown */
 };

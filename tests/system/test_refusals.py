@@ -318,6 +318,19 @@ class TestOldSignature:
         assert old.database.count("livekit_call_events") == 0
         assert old.metrics()['outcomed_signature_checks_total{check="hmac_mismatch"}'] == 1
 
+    def test_a_participants_token_signs_nothing(self, old: Daemon):
+        """It is an HMAC under the same secret, and whoever joins a room is given it."""
+        token = signing.jwt({"iss": signing.KEY, "sub": "guest", "exp": int(time.time()) + 3600, "video": {"roomJoin": True, "room": "r"}})
+        body, mac = token.rsplit(".", 1)
+        reply = old.post(body.encode(), {"X-LiveKit-Signature": base64.urlsafe_b64decode(mac + "=").hex()})
+        assert reply.status == 401
+        assert old.database.count("livekit_call_events") == 0
+
+    def test_with_an_empty_authorization_it_is_still_the_older_form(self, old: Daemon):
+        body = text(event(createdAt="2026-11-22T13:12:19Z"))
+        assert old.post(body, {"Authorization": ""} | old_hmac(body)).json()["status"] == "processed"
+        assert old.database.query("SELECT source FROM livekit_call_events") == [("hmac",)]
+
     def test_jwt_still_counts_first(self, old: Daemon):
         body = genuine()
         wrong = {"Authorization": signing.jwt(claims(body), secret="wrong")}

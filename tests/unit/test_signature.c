@@ -200,15 +200,17 @@ static void keys_rotate_under_one_name_and_beside_a_bare_secret(void **state)
 	assert_int_equal(signature_verify(&nothing, good, SLICE_NONE, BODY, NOW, arena).check, SIGNATURE_UNKNOWN_KEY);
 }
 
-static struct slice hex_hmac(const char *secret, bool upper)
+static struct slice hex_hmac_of(const char *secret, struct slice body, bool upper)
 {
 	unsigned char mac[32];
 	char *text = arena_alloc(arena, 65);
-	assert_true(hash_hmac_sha256(slice_cstr(secret), BODY, mac));
+	assert_true(hash_hmac_sha256(slice_cstr(secret), body, mac));
 	for (size_t i = 0; i < 32; i++)
 		snprintf(text + 2 * i, 3, upper ? "%02X" : "%02x", mac[i]);
 	return slice_of(text, 64);
 }
+
+static struct slice hex_hmac(const char *secret, bool upper) { return hex_hmac_of(secret, BODY, upper); }
 
 static void the_older_form_counts_only_where_it_is_switched_on(void **state)
 {
@@ -227,6 +229,28 @@ static void the_older_form_counts_only_where_it_is_switched_on(void **state)
 	const struct signing_key empty = { SLICE_NONE, SLICE("") };
 	const struct keyring empty_on = { &empty, 1, true };
 	assert_int_equal(signature_verify(&empty_on, SLICE_NONE, hex_hmac("", false), BODY, NOW, arena).check, SIGNATURE_HMAC);
+}
+
+/* A participant holds "header.payload.mac", and mac is the HMAC of "header.payload" under the secret that signs webhooks. */
+static void a_participants_token_is_no_signature_of_the_older_form(void **state)
+{
+	(void)state;
+	const struct slice bodies[] = { SLICE("a.b"), SLICE("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJtZSJ9"), SLICE("."), SLICE("a.b.c-_") };
+	const struct slice json[] = { SLICE("{\"a\":\"a.b\"}"), SLICE("1.5\n"), SLICE("\"a.b\""), SLICE("true") };
+	const struct keyring on = { &dev, 1, true };
+	for (size_t i = 0; i < 4; i++) {
+		assert_int_equal(signature_verify(&on, SLICE_NONE, hex_hmac_of("secret", bodies[i], false), bodies[i], NOW, arena).check, SIGNATURE_HMAC);
+		assert_int_equal(signature_verify(&on, SLICE_NONE, hex_hmac_of("secret", json[i], false), json[i], NOW, arena).check, SIGNATURE_OK);
+	}
+}
+
+static void the_result_says_which_form_was_judged(void **state)
+{
+	(void)state;
+	const struct keyring on = { &dev, 1, true };
+	assert_true(signature_verify(&on, SLICE_NONE, hex_hmac("secret", false), BODY, NOW, arena).by_hmac);
+	assert_true(signature_verify(&on, SLICE(" "), hex_hmac("secret", false), BODY, NOW, arena).by_hmac);
+	assert_false(signature_verify(&on, token(HS256, GOOD_CLAIMS, "secret"), hex_hmac("secret", false), BODY, NOW, arena).by_hmac);
 }
 
 static void with_both_headers_authorization_decides(void **state)
@@ -265,6 +289,28 @@ static void explaining_says_each_check_up_to_the_one_that_fails(void **state)
 	s.text[0] = '\0';
 	signature_explain(&ring, SLICE_NONE, SLICE("00"), BODY, NOW, arena, say, &s);
 	assert_string_equal(s.text, "no_signature !wrong_header ");
+}
+
+static void say_printable(void *context, enum signature_check check, bool pass, const char *detail)
+{
+	bool *escaped = context;
+	(void)check;
+	(void)pass;
+	for (const char *at = detail; *at; at++)
+		assert_in_range(*at, ' ', '~');
+	*escaped |= strstr(detail, "?[2J") != NULL;
+}
+
+static void explaining_shows_nothing_that_a_terminal_would_obey(void **state)
+{
+	(void)state;
+	const struct keyring ring = { &dev, 1, false };
+	bool escaped = false;
+	signature_explain(&ring, token("{\"alg\":\"\\u001b[2J\"}", GOOD_CLAIMS, "x"), SLICE_NONE, BODY, NOW, arena, say_printable, &escaped);
+	assert_true(escaped);
+	escaped = false;
+	signature_explain(&ring, token(HS256, "{\"iss\":\"\\u009b\\u001b[2J\\u0007\"}", "x"), SLICE_NONE, BODY, NOW, arena, say_printable, &escaped);
+	assert_true(escaped);
 }
 
 static void what_is_signed_verifies_and_has_livekits_claims(void **state)
@@ -320,6 +366,9 @@ int main(void)
 		cmocka_unit_test(keys_rotate_under_one_name_and_beside_a_bare_secret),
 		cmocka_unit_test(the_older_form_counts_only_where_it_is_switched_on),
 		cmocka_unit_test(with_both_headers_authorization_decides),
+		cmocka_unit_test(a_participants_token_is_no_signature_of_the_older_form),
+		cmocka_unit_test(the_result_says_which_form_was_judged),
+		cmocka_unit_test(explaining_shows_nothing_that_a_terminal_would_obey),
 		cmocka_unit_test(explaining_says_each_check_up_to_the_one_that_fails),
 		cmocka_unit_test(what_is_signed_verifies_and_has_livekits_claims),
 		cmocka_unit_test(keys_are_read_from_lines_and_commas),
