@@ -26,6 +26,28 @@ static const char *level_name(enum log_level level)
 	return "error";
 }
 
+/* The bytes of a character that some reader takes for the end of a line or for a command to a terminal though it is beyond ASCII: C1
+ * controls, U+2028, U+2029. Else 0. */
+static size_t odd_character(struct slice s)
+{
+	static const char line_separator[] = "\xe2\x80\xa8", paragraph_separator[] = "\xe2\x80\xa9";
+	if (s.n >= 2 && s.p[0] == '\xc2' && (unsigned char)s.p[1] >= 0x80 && (unsigned char)s.p[1] < 0xa0)
+		return 2;
+	bool separator = s.n >= 3 && (memcmp(s.p, line_separator, 3) == 0 || memcmp(s.p, paragraph_separator, 3) == 0);
+	return separator ? 3 : 0;
+}
+
+static void put_quoted(struct buf *b, struct slice s)
+{
+	_cleanup_buf_ struct buf plain = BUF_INIT;
+	for (size_t i = 0, odd; i < s.n; i += odd ? odd : 1) {
+		odd = odd_character(slice_of(s.p + i, s.n - i));
+		buf_putc(&plain, odd ? '?' : s.p[i]);
+	}
+	buf_put_json_string(b, buf_slice(&plain));
+	b->failed |= buf_failed(&plain);
+}
+
 /* logfmt: bare where it can be, quoted and escaped (so that nobody can forge a line) where it must be. */
 static void put_value(struct buf *b, struct slice s)
 {
@@ -37,15 +59,15 @@ static void put_value(struct buf *b, struct slice s)
 	if (bare)
 		buf_put(b, s);
 	else
-		buf_put_json_string(b, s);
+		put_quoted(b, s);
 }
 
 static void put_phone(struct buf *b, struct slice s)
 {
 	size_t keep = s.n > 2 ? 2 : 0;
 	for (size_t i = 0; i < s.n; i++) {
-		bool sign = i == 0 && s.p[0] == '+';
-		buf_putc(b, sign || i >= s.n - keep ? s.p[i] : '*');
+		bool sign = i == 0 && s.p[0] == '+', digit = s.p[i] >= '0' && s.p[i] <= '9';
+		buf_putc(b, sign || (digit && i >= s.n - keep) ? s.p[i] : '*');
 	}
 }
 

@@ -63,9 +63,18 @@ static void a_value_cannot_forge_a_line(void **state)
 	assert_non_null(strstr(line, "id=\"x\\nts=1 level=info msg=\\\"fine\\\"\"\n"));
 }
 
+static void no_character_beyond_ascii_ends_a_line_either(void **state)
+{
+	(void)state;
+	log_warn("odd", LOG_Z("id", "a\xc2\x85z\xc2\x9b[2J\xe2\x80\xa8y\xe2\x80\xa9x \xc3\xa9\xe2\x80\xa6\xc2\xa0\xc2"));
+	assert_non_null(strstr(output(), "id=\"a?z?[2J?y?x \xc3\xa9\xe2\x80\xa6\xc2\xa0\\ufffd\"\n"));
+}
+
 static void phone_numbers_keep_two_digits(void **state)
 {
 	(void)state;
+	log_info("call", LOG_PHONE("number", SLICE("+1312\n\"")));
+	assert_non_null(strstr(output(), "number=+******\n"));
 	log_info("call", LOG_PHONE("number", SLICE("+13125550186")));
 	assert_non_null(strstr(output(), "number=+*********86\n"));
 }
@@ -116,6 +125,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(a_line_has_time_level_and_fields),
 		CASE(a_value_cannot_forge_a_line),
+		CASE(no_character_beyond_ascii_ends_a_line_either),
 		CASE(phone_numbers_keep_two_digits),
 		CASE(below_the_level_nothing_is_written),
 		CASE(a_batch_is_written_at_its_end),
