@@ -20,6 +20,7 @@
 
 #define DRAIN_MS 10000
 #define STATEMENT_MS 3000 /* LiveKit asks again after 1, 2, 4 and 8 s: a store that hangs must become a 503 before that is used up */
+#define QUEUE_BYTES ((size_t)64 << 20) /* of bodies that wait for the writer, at least */
 #define MIGRATE_AGAIN_S 2
 #define FILES_BESIDE_CONNECTIONS 128
 #define ROUTES_MAX_BYTES ((size_t)1024 * 1024)
@@ -197,6 +198,13 @@ static struct store_options serving_store(const struct serving *s)
 	return o;
 }
 
+/* The largest body must fit in beside others. */
+static size_t queue_bytes(const struct serving *s)
+{
+	size_t four = 4 * (size_t)s->config->max_body_bytes;
+	return four > QUEUE_BYTES ? four : QUEUE_BYTES;
+}
+
 static struct http_options http_options_of(const struct serving *s)
 {
 	const struct config *c = s->config;
@@ -229,7 +237,8 @@ static int serve(struct serving *s, struct metrics *m)
 {
 	static const char *const versions[] = { OUTCOMED_VERSION };
 	const struct ingest_options ingest_options = {
-		.store = serving_store(s), .default_user = s->config->default_user, .routes = s->has_routes ? &s->routes : NULL, .decode = s->decode,
+		.store = serving_store(s), .queue_limit_bytes = queue_bytes(s), .default_user = s->config->default_user,
+		.routes = s->has_routes ? &s->routes : NULL, .decode = s->decode,
 	};
 	const struct http_options http_options = http_options_of(s);
 	struct ingest *ingest;

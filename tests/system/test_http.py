@@ -351,3 +351,11 @@ class TestList:
         for row in self.ask(daemon, limit=3)["calls"]:
             single = daemon.outcome(row["livekitRoomSid"], "user-1").json()
             assert {k: single[k] for k in row if k in single} == row
+
+
+# ---- bodies beyond what the queue holds by itself ----
+
+def test_a_body_within_the_limit_is_taken_however_large_the_limit(start_daemon):
+    daemon = start_daemon("--max-body=80MiB")
+    event = CallMaker().event("room_started", 0) | {"note": "m" * (66 << 20)}
+    assert daemon.post_event(event).status == 200
