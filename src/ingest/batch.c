@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "ingest/internal.h"
+#include "wire/redact.h"
 
 static struct slice some(struct slice s) { return s.n ? s : SLICE_NONE; }
 
@@ -134,7 +135,13 @@ static int plan(struct writer *w, struct ingest_item *const *items, size_t n, st
 
 /* ---- journal rows and results ---- */
 
-static void fill_row(const struct batch *b, const struct entry *e, struct journal_row *r)
+/* The row has no payload: the bytes as they came, but for secrets. */
+static int keep_bytes(const struct batch *b, const struct ingest_item *item, struct journal_row *r)
+{
+	return redact_bytes(item->body, b->a, &r->raw_body);
+}
+
+static int fill_row(const struct batch *b, const struct entry *e, struct journal_row *r)
 {
 	const struct ingest_item *item = e->item;
 	const struct event *ev = &item->decoded->event;
@@ -149,7 +156,6 @@ static void fill_row(const struct batch *b, const struct entry *e, struct journa
 		.participant_sid = some(ev->participant.sid),
 		.timestamp_s = ev->created_at_s,
 		.payload = item->decoded->payload,
-		.raw_body = slice_is_none(item->decoded->payload) ? item->body : SLICE_NONE,
 		.processed = processed,
 		.error_message = e->error,
 		.created_at_ms = item->received_ms,
@@ -160,6 +166,7 @@ static void fill_row(const struct batch *b, const struct entry *e, struct journa
 		.call_log_id = call ? call->call_log_id : SLICE_NONE,
 	};
 	memcpy(r->body_hash, item->body_hash, sizeof r->body_hash);
+	return slice_is_none(r->payload) ? keep_bytes(b, item, r) : 0;
 }
 
 bool event_type_matters(enum event_type t)
@@ -264,7 +271,9 @@ static int make_rows(struct batch *b, struct journal_row *rows, size_t *ret_coun
 			decide_error(e);
 		}
 		decide_result(e);
-		fill_row(b, e, &rows[count++]);
+		int r = fill_row(b, e, &rows[count++]);
+		if (r < 0)
+			return r;
 	}
 	*ret_count = count;
 	return 0;
@@ -315,12 +324,12 @@ int batch_run(struct writer *w, struct ingest_item *const *items, size_t n, cons
 	return r;
 }
 
-/* Only what the journal cannot do without, beside the bytes as they came. */
-static void strip_row(struct journal_row *r, const struct ingest_item *item)
+/* Only what the journal cannot do without, beside the bytes. */
+static int strip_row(const struct batch *b, struct journal_row *r, const struct ingest_item *item)
 {
 	r->payload = SLICE_NONE;
-	r->raw_body = item->body;
 	r->room_name = r->participant_identity = r->participant_sid = r->key_id = SLICE_NONE;
+	return keep_bytes(b, item, r);
 }
 
 int batch_run_aside(struct writer *w, struct ingest_item *item, enum aside_form form, struct slice reason, struct batch **ret)
@@ -341,10 +350,12 @@ int batch_run_aside(struct writer *w, struct ingest_item *item, enum aside_form 
 		set_result(e, INGEST_QUARANTINED, "Event kept aside: the database refused it");
 		if (!arena_copy(b->a, reason, &e->error))
 			return OC_NOMEM;
-		fill_row(b, e, &row);
+		r = fill_row(b, e, &row);
+		if (r == 0 && form != ASIDE_WHOLE)
+			r = strip_row(b, &row, item);
+		if (r < 0)
+			return r;
 		row_count = 1;
-		if (form != ASIDE_WHOLE)
-			strip_row(&row, item);
 	}
 	r = commit(b, &row, row_count);
 	if (r == 0)

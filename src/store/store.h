@@ -49,7 +49,7 @@ struct journal_row {
 	struct slice room_name, room_sid, participant_identity, participant_sid; /* none -> NULL */
 	int64_t timestamp_s;          /* the event's own createdAt; 0 -> NULL */
 	struct slice payload;         /* "rawPayload": JSON, secrets removed; none -> NULL */
-	struct slice raw_body;        /* "rawBody": the bytes as received, only where payload is none; none -> NULL */
+	struct slice raw_body;        /* "rawBody": the bytes as received but for secrets, only where payload is none; none -> NULL */
 	bool processed;               /* 1 done, 0 kept aside */
 	struct slice error_message;   /* why aside, else none -> NULL */
 	int64_t created_at_ms, processed_at_ms; /* when we took it, when it was folded (0 -> NULL) */

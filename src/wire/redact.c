@@ -1,6 +1,7 @@
 /* Removes secrets from a body before anything is kept or logged. Works on the nodes that wire/jdoc.c found: the members to go become cuts in
  * the text, and what lies between the cuts is copied as it is. Invariant: the cuts are in order and apart, and a cut takes one comma with
- * it unless the object is empty afterwards, so that JSON stays JSON. Any thread; no state. */
+ * it unless the object is empty afterwards, so that JSON stays JSON. Where there are no nodes to trust, secrets are found by their names in
+ * the text, and overwritten. Any thread; no state. */
 #include "wire/redact.h"
 
 struct cut {
@@ -159,4 +160,86 @@ int redact_secrets(struct slice json, struct arena *a, struct slice *ret)
 	struct jdoc j;
 	int rc = jdoc_parse(json, a, &j);
 	return rc ? rc : redact_document(&j, a, ret);
+}
+
+/* ---- bytes that are no JSON, or not JSON enough ---- */
+
+static bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
+
+/* Where the value of a member begins whose name ends at `at`; the end where this is no name. */
+static size_t value_after(struct slice body, size_t at)
+{
+	if (at >= body.n || body.p[at++] != '"')
+		return body.n;
+	while (at < body.n && is_blank(body.p[at]))
+		at++;
+	if (at >= body.n || body.p[at++] != ':')
+		return body.n;
+	while (at < body.n && is_blank(body.p[at]))
+		at++;
+	return at;
+}
+
+/* A text up to its quote, anything else as far as it can reach without one. */
+static size_t end_of_value(struct slice body, size_t *at)
+{
+	size_t end = *at;
+	if (end < body.n && body.p[end] == '"') {
+		*at = ++end;
+		while (end < body.n && body.p[end] != '"')
+			end += body.p[end] == '\\' ? 2 : 1;
+		return end < body.n ? end : body.n;
+	}
+	while (end < body.n && !strchr(",}]\"", body.p[end]))
+		end++;
+	return end;
+}
+
+struct masking {
+	struct slice body;
+	struct arena *arena;
+	char *copy; /* NULL while nothing had to go */
+};
+
+static bool mask_name(struct masking *m, struct slice name)
+{
+	for (size_t from = 0; m->body.n - from > name.n;) {
+		const char *found = memmem(m->body.p + from, m->body.n - from, name.p, name.n);
+		if (!found)
+			break;
+		size_t start = (size_t)(found - m->body.p);
+		from = start + name.n;
+		if (start == 0 || found[-1] != '"')
+			continue;
+		size_t at = value_after(m->body, from), end = end_of_value(m->body, &at);
+		if (at >= end)
+			continue;
+		if (!m->copy && !(m->copy = arena_dup(m->arena, m->body)))
+			return false;
+		memset(m->copy + at, '*', end - at);
+		from = end;
+	}
+	return true;
+}
+
+static bool has_info(struct slice body)
+{
+	for (size_t i = 0; i < COUNT(info_names); i++)
+		if (memmem(body.p, body.n, info_names[i].p, info_names[i].n))
+			return true;
+	return false;
+}
+
+int redact_bytes(struct slice body, struct arena *a, struct slice *ret)
+{
+	struct masking m = { .body = body, .arena = a };
+	bool info = body.n && has_info(body);
+	for (size_t i = 0; i < COUNT(secret_everywhere); i++)
+		if (!mask_name(&m, secret_everywhere[i]))
+			return OC_NOMEM;
+	for (size_t i = 0; info && i < COUNT(secret_in_info); i++)
+		if (!mask_name(&m, secret_in_info[i]))
+			return OC_NOMEM;
+	*ret = m.copy ? slice_of(m.copy, body.n) : body;
+	return 0;
 }

@@ -168,6 +168,15 @@ static void a_body_that_is_no_json_is_kept_as_bytes(void **state)
 	assert_true(fake.rows[0].event.n > 0);
 }
 
+static void of_a_body_that_is_kept_as_bytes_secrets_are_not(void **state)
+{
+	(void)state;
+	PROCESS(sent_body("{\"id\":\"EV_1\",\"event\":\"room_started\",\"room\":{\"sid\":\"RM_1\",\"turnPassword\":\"abc\",\"name\":\"\\u0000\"}}"));
+	assert_true(slice_is_none(fake_row("EV_1")->payload));
+	assert_true(slice_eq_cstr(fake_row("EV_1")->raw_body,
+		"{\"id\":\"EV_1\",\"event\":\"room_started\",\"room\":{\"sid\":\"RM_1\",\"turnPassword\":\"***\",\"name\":\"\\u0000\"}}"));
+}
+
 static void an_event_that_names_no_room_is_kept_aside(void **state)
 {
 	(void)state;
@@ -227,6 +236,7 @@ int main(void)
 		CASE(what_cannot_be_read_is_quarantined_with_its_cause),
 		CASE(what_cannot_be_read_belongs_to_its_calls_tenant),
 		CASE(a_body_that_is_no_json_is_kept_as_bytes),
+		CASE(of_a_body_that_is_kept_as_bytes_secrets_are_not),
 		CASE(an_event_that_names_no_room_is_kept_aside),
 		CASE(an_event_with_a_name_that_no_call_has_waits),
 		CASE(rooms_are_touched_once_and_in_order),

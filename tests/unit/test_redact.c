@@ -92,6 +92,44 @@ static void what_is_not_json_is_refused(void **state)
 	assert_true(slice_eq(out, SLICE("untouched")));
 }
 
+static void assert_masked(struct slice in, struct slice out)
+{
+	_cleanup_arena_ struct arena *a = arena_new(1024);
+	struct slice got;
+	assert_int_equal(redact_bytes(in, a, &got), 0);
+	assert_int_equal(got.n, out.n);
+	assert_memory_equal(got.p, out.p, out.n);
+	assert_int_equal(got.p == in.p, slice_eq(in, out));
+}
+
+static void in_bytes_that_are_no_json_secrets_are_overwritten(void **state)
+{
+	(void)state;
+	assert_masked(SLICE("{\"turnPassword\":\"x\\\"y\",\"name\":\"\\u0000\"}"), SLICE("{\"turnPassword\":\"****\",\"name\":\"\\u0000\"}"));
+	assert_masked(SLICE("\xff\0{\"turn_password\" : \n \"abc\", \"turnPassword\":\"d\"}"),
+		      SLICE("\xff\0{\"turn_password\" : \n \"***\", \"turnPassword\":\"*\"}"));
+	assert_masked(SLICE("{\"turnPassword\":123,\"a\":[{\"turnPassword\":4}]"), SLICE("{\"turnPassword\":***,\"a\":[{\"turnPassword\":*}]"));
+	assert_masked(SLICE("{\"egressInfo\":{\"s3\":{\"secret\":\"s\",\"accessKey\":\"AK\",\"bucket\":\"b\"}"),
+		      SLICE("{\"egressInfo\":{\"s3\":{\"secret\":\"*\",\"accessKey\":\"**\",\"bucket\":\"b\"}"));
+}
+
+static void bytes_that_end_within_a_secret_are_overwritten_to_their_end(void **state)
+{
+	(void)state;
+	assert_masked(SLICE("{\"turnPassword\":\"abc"), SLICE("{\"turnPassword\":\"***"));
+	assert_masked(SLICE("{\"turnPassword\":\"ab\\"), SLICE("{\"turnPassword\":\"***"));
+	assert_masked(SLICE("{\"turnPassword\":12"), SLICE("{\"turnPassword\":**"));
+}
+
+static void bytes_without_secrets_stay_as_they_are(void **state)
+{
+	(void)state;
+	static const char *const same[] = { "", "x", "turnPassword", "\"turnPassword\"", "\"turnPassword\":", "\"turnPassword\":\"", "\"turnPassword\":\"\"",
+		"\"turnPasswords\":\"x\"", "myturnPassword\":\"x\"", "{\"metadata\":\"{\\\"turnPassword\\\":\\\"x\\\"}\"", "{\"token\":\"t\",\"secret\":\"s\"" };
+	for (size_t i = 0; i < sizeof same / sizeof same[0]; i++)
+		assert_masked(slice_cstr(same[i]), slice_cstr(same[i]));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -101,6 +139,9 @@ int main(void)
 		cmocka_unit_test(commas_and_blanks_stay_right_whatever_goes),
 		cmocka_unit_test(a_body_without_secrets_is_not_copied),
 		cmocka_unit_test(what_is_not_json_is_refused),
+		cmocka_unit_test(in_bytes_that_are_no_json_secrets_are_overwritten),
+		cmocka_unit_test(bytes_that_end_within_a_secret_are_overwritten_to_their_end),
+		cmocka_unit_test(bytes_without_secrets_stay_as_they_are),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
