@@ -12,13 +12,20 @@
 
 static int64_t max64(int64_t x, int64_t y) { return x > y ? x : y; }
 
-/* The first answered leg; with none answered the last one tried. */
+/* The first answered leg; with none answered the last one tried. A call that began with a caller stays the caller's, whomever the app
+ * dials then. */
 static const struct leg *primary_leg(const struct room_view *v)
 {
-	for (size_t i = 0; i < v->leg_count; i++)
-		if (v->legs[i].answer == ANSWER_YES)
-			return &v->legs[i];
-	return v->leg_count ? &v->legs[v->leg_count - 1] : NULL;
+	const struct leg *last = NULL;
+	for (size_t i = 0; i < v->leg_count; i++) {
+		const struct leg *leg = &v->legs[i];
+		if (v->legs[0].direction == DIRECTION_INBOUND && leg->direction != DIRECTION_INBOUND)
+			continue;
+		if (leg->answer == ANSWER_YES)
+			return leg;
+		last = leg;
+	}
+	return last;
 }
 
 /* The second in which a seat was gone for good; 0 = it may be there still. */
@@ -38,6 +45,8 @@ static bool other_legs_known(const struct call_case *c)
 	for (size_t i = 0; i < c->view.leg_count; i++) {
 		const struct leg *o = &c->view.legs[i];
 		bool open = o->answer == ANSWER_MAYBE || (o->answer == ANSWER_NO && !o->end);
+		if (o != c->leg && o->answer == ANSWER_YES && c->leg->answer != ANSWER_YES)
+			return false;
 		if (o == c->leg || !open)
 			continue;
 		if (c->leg->answer != ANSWER_YES || o->joined_at_ms <= c->leg->joined_at_ms)
@@ -107,6 +116,13 @@ static bool nothing_after(const struct call_case *c)
 	return c->view.finished && c->view.room_end_s - last <= departure_s(c->view.facts) + ROOM_CLOSE_SLACK_S;
 }
 
+/* Lost media end an answered leg only after this long; a leg that was not seen ringing may have been answered before it joined. */
+static bool talked_briefly(const struct leg *leg)
+{
+	bool rang = leg->statuses & (1u << STATUS_DIALING | 1u << STATUS_RINGING);
+	return leg->answer_lo && leg->to_hi - (rang ? leg->answer_lo : leg->joined_at_ms) < MEDIA_TIMEOUT_MS;
+}
+
 static bool by_dialer(const struct call_case *c)
 {
 	const struct fact_mark *m = c->leg ? c->leg->code_mark : NULL;
@@ -135,10 +151,12 @@ static unsigned what_holds(const struct call_case *c)
 		{ NEED_COUNTERPART, has_counterpart(c) },
 		{ NEED_AGENTS, agents_fared_well(c) },
 		{ NEED_AUDIO, audio },
-		{ NEED_SHORT_TALK, leg && leg->answer_lo && leg->to_hi - leg->answer_lo < MEDIA_TIMEOUT_MS },
+		{ NEED_SHORT_TALK, leg && talked_briefly(leg) },
 		{ NEED_LONG_OVERLAP, !leg && c->presence.overlap_ms >= LONG_OVERLAP_MS },
 		{ NEED_ONE_SESSION, leg && leg->seat_count == 1 },
 		{ NEED_NOTHING_AFTER, nothing_after(c) },
+		{ NEED_NO_MEETING, !leg || leg->answer == ANSWER_YES || c->view.users + c->view.phones == 0 },
+		{ NEED_AGENT_MET, c->presence.with_agent },
 	};
 	unsigned holds = 0;
 	for (size_t i = 0; i < sizeof CHECKS / sizeof CHECKS[0]; i++)
@@ -183,6 +201,8 @@ static unsigned flags_of(const struct call_case *c)
 		flags |= FLAG_TRANSFERRED;
 	if (leg && leg->bridge_only)
 		flags |= FLAG_BRIDGE_ONLY;
+	if (leg && leg->let_in && leg->witness == WITNESS_STATUS)
+		flags |= FLAG_LET_IN_ALONE;
 	if (v->strangers)
 		flags |= FLAG_STRANGER;
 	if (!leg && guests + v->agents + v->aborted_users == 0)
@@ -205,7 +225,7 @@ static int64_t elapsed_s(const struct call_case *c)
 	if (!leg || !leg->joined_at_ms)
 		return -1;
 	int64_t to_s = leg->gone_s;
-	if (!to_s && c->view.room_end_s && c->view.leg_count == 1 && c->view.users + c->view.phones + c->view.strangers == 0)
+	if (!to_s && c->view.room_end_s && !c->view.kept_open && c->view.leg_count == 1 && c->view.users + c->view.phones + c->view.strangers == 0)
 		to_s = c->view.room_end_s - departure_s(c->view.facts) - ROOM_CLOSE_SLACK_S;
 	if (!to_s)
 		return -1;
@@ -228,10 +248,10 @@ int case_make(const struct facts *f, struct arena *a, struct call_case *ret)
 	if (r < 0)
 		return r;
 	c.leg = primary_leg(&c.view);
-	if (!c.leg)
-		r = presence_make(&c.view, a, &c.presence);
+	r = presence_make(&c.view, a, &c.presence);
 	if (r < 0)
 		return r;
+	c.met_besides = c.leg && c.leg->answer != ANSWER_YES && c.presence.answer == ANSWER_YES;
 	c.end = c.leg ? c.leg->end : c.presence.end ? c.presence.end->session : NULL;
 	c.end_s = c.leg ? c.leg->gone_s : c.end ? c.end->ended.at_s : 0;
 	if (!c.end_s)

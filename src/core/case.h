@@ -5,7 +5,8 @@
 
 struct call_case {
 	struct room_view view;
-	struct presence presence;        /* of calls without a phone */
+	struct presence presence;        /* of those without a phone */
+	bool met_besides;                /* two of them met, while the phone was not answered */
 	const struct leg *leg;           /* the primary leg; NULL = the room itself */
 	const struct fact_session *end;  /* whose leave ended the call; NULL = not seen */
 	int64_t end_s;                   /* the second it ended, as far as known; 0 = unknown */

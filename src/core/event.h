@@ -73,7 +73,8 @@ enum participant_kind {
 #define X(number, name, e) e = number,
 	PARTICIPANT_KINDS(X)
 #undef X
-	KIND_OTHER = 99, /* a number or name newer than this binary */
+	KIND_HIDDEN = 98, /* STANDARD or AGENT whose permission says hidden or recorder: the others neither see nor hear it */
+	KIND_OTHER = 99,  /* a number or name newer than this binary */
 };
 
 /* sip.callStatus of a kind SIP participant, in the order of progress. */

@@ -154,6 +154,8 @@ static void put_lacks(struct buf *b, const struct call_case *c, const struct rul
 		}
 	if (lacking)
 		buf_putc(b, '.');
+	else if (c->met_besides)
+		buf_puts(b, " A web user and another party were together in the room as well: that may have been the call.");
 }
 
 int case_explain(const struct call_case *c, const struct rule *r, struct arena *a, struct verdict *v)

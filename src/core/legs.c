@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 
+#define LOST_UNNOTICED_MS 22000 /* LiveKit reports a dead connection some 21 s after its death */
 #define UNSEEN_JOIN_MS 15000 /* with participant_joined lost: ACTIVE at most this long after the session's creation, as good as always */
 
 /* ---- seats ---- */
@@ -20,6 +21,7 @@ static enum seat_role role_of(enum participant_kind kind)
 	case KIND_INGRESS:
 	case KIND_EGRESS:
 	case KIND_BRIDGE:
+	case KIND_HIDDEN:
 		return ROLE_NONE;
 	case KIND_SIP:
 		return ROLE_SIP;
@@ -68,6 +70,18 @@ static int64_t last_alive_s(const struct fact_session *s)
 static int64_t max64(int64_t x, int64_t y) { return x > y ? x : y; }
 static int64_t min64(int64_t x, int64_t y) { return x < y ? x : y; }
 
+/* A connection that died was gone long before its leave, and LiveKit ends its tracks only then. */
+static int64_t alive_until_ms(const struct fact_session *s, int64_t from_ms)
+{
+	int64_t until = s->ended.at_s * 1000;
+	if (s->left_reason != REASON_CONNECTION_TIMEOUT || s->kind == KIND_SIP)
+		return until;
+	int64_t sign = from_ms;
+	for (size_t i = 0; i < s->track_count; i++)
+		sign = max64(sign, s->tracks[i].published.at_s * 1000);
+	return min64(until, max64(sign, until - LOST_UNNOTICED_MS));
+}
+
 static void seat_init(struct seat *seat, const struct fact_session *s)
 {
 	*seat = (struct seat){ .session = s, .role = role_of(s->kind) };
@@ -75,8 +89,8 @@ static void seat_init(struct seat *seat, const struct fact_session *s)
 	seat->was_there = !slice_is_none(s->left.event_id) || !slice_is_none(s->joined.event_id) || slice_is_none(s->aborted.event_id);
 	seat->from_lo = session_start_ms(s);
 	if (seat->left) {
-		seat->to_lo = s->ended.at_s * 1000;
-		seat->to_hi = seat->to_lo + 999;
+		seat->to_lo = alive_until_ms(s, seat->from_lo);
+		seat->to_hi = s->ended.at_s * 1000 + 999;
 	} else {
 		seat->to_lo = max64(seat->from_lo, last_alive_s(s) * 1000);
 		seat->to_hi = INT64_MAX;
@@ -130,6 +144,7 @@ static void count_seats(struct room_view *v)
 		v->phones += s->role == ROLE_PHONE && s->was_there;
 		v->strangers += s->role == ROLE_STRANGER;
 		v->aborted_users += (s->role == ROLE_USER || s->role == ROLE_PHONE) && !s->was_there;
+		v->kept_open |= s->role == ROLE_NONE && s->session->kind != KIND_EGRESS;
 	}
 }
 
@@ -181,7 +196,7 @@ static void bound_lost_guest(struct room_view *v)
 			lost = s;
 	}
 	int64_t until_s = v->room_end_s - departure_s(v->facts) - ROOM_CLOSE_SLACK_S;
-	if (lost && v->finished && last_s < until_s)
+	if (lost && v->finished && !v->kept_open && last_s < until_s)
 		lost->to_lo = max64(lost->to_lo, until_s * 1000);
 }
 
@@ -220,6 +235,9 @@ static void leg_make(struct leg *leg, const struct seat **seats, size_t n)
 		if (s->phone_number.n && slice_cmp(s->phone_number, leg->phone_number) > 0)
 			leg->phone_number = s->phone_number;
 	}
+	bool active = leg->statuses & (1u << STATUS_ACTIVE | 1u << STATUS_AUTOMATION);
+	bool rang = leg->statuses & (1u << STATUS_DIALING | 1u << STATUS_RINGING);
+	leg->let_in = leg->direction == DIRECTION_INBOUND && active && !rang && !slice_is_none(seats[0]->session->joined.event_id);
 	const struct seat *last = seats[n - 1];
 	leg->to_lo = last->to_lo;
 	leg->to_hi = last->to_hi;
@@ -270,13 +288,16 @@ static int legs_make(struct room_view *v, struct arena *a)
 /* A time span somebody could be heard in, as intervals. */
 struct audible {
 	int64_t from_lo, from_hi, to_lo, to_hi;
-	bool end_unseen;
 	struct sighting seen;
+	bool end_unseen;
+	bool weak;       /* the audio of a leg that nobody answered */
+	bool unsure;     /* that of a leg which may have been answered only after the caller had gone */
+	int64_t late_hi; /* it may be heard only from here on; 0 = at once */
 };
 
 static struct audible audible_track(const struct seat *s, const struct fact_track *t)
 {
-	struct audible w = { .to_lo = s->to_lo, .to_hi = s->to_hi, .end_unseen = !s->left && !s->superseded };
+	struct audible w = { .to_hi = s->to_hi, .end_unseen = true };
 	bool published = !slice_is_none(t->published.event_id);
 	w.seen = published ? t->published : t->unpublished;
 	if (t->published_us) {
@@ -286,10 +307,11 @@ static struct audible audible_track(const struct seat *s, const struct fact_trac
 		w.from_lo = published ? t->published.at_s * 1000 : s->from_lo;
 		w.from_hi = w.seen.at_s * 1000 + 999;
 	}
+	w.to_lo = w.from_hi;
 	if (!slice_is_none(t->unpublished.event_id)) {
-		w.to_lo = t->unpublished.at_s * 1000;
-		w.to_hi = w.to_lo + 999;
-		w.end_unseen = false;
+		w.end_unseen = !s->left && !s->superseded; /* then the connection may have died long before */
+		w.to_lo = w.end_unseen ? w.from_hi : min64(s->to_lo, t->unpublished.at_s * 1000);
+		w.to_hi = t->unpublished.at_s * 1000 + 999;
 	}
 	return w;
 }
@@ -301,10 +323,11 @@ static int witness_rank(const struct leg *leg)
 }
 
 /* Takes it as the leg's witness where it is a better or an earlier one. */
-static void consider(struct leg *leg, const struct audible *w, enum witness kind, bool weak, struct slice by)
+static void consider(struct leg *leg, const struct audible *w, enum witness kind, struct slice by)
 {
-	int64_t from_hi = max64(w->from_hi, leg->joined_at_ms), heard_until = leg->to_lo;
-	bool before = w->from_hi < leg->joined_at_ms;
+	int64_t active = max64(leg->joined_at_ms, leg->seats[0]->session->joined.at_s * 1000);
+	int64_t from_hi = max64(w->from_hi, active), heard_until = leg->to_lo;
+	bool before = w->from_hi < active;
 	bool proved = !before || !w->end_unseen || w->to_lo >= from_hi + LEGS_MARGIN_MS;
 	if (before)
 		heard_until = min64(heard_until, proved ? w->to_lo : w->to_hi);
@@ -315,15 +338,25 @@ static void consider(struct leg *leg, const struct audible *w, enum witness kind
 	struct leg with = *leg;
 	with.answer = sure ? ANSWER_YES : ANSWER_MAYBE;
 	with.witness = kind;
-	with.bridge_only = weak;
-	with.assumed = !proved;
+	with.bridge_only = w->weak;
+	with.assumed = !proved || w->unsure;
 	with.answer_seen = w->seen;
 	with.answer_by = by;
 	with.answer_lo = max64(w->from_lo, leg->joined_at_ms);
-	with.answer_hi = from_hi;
+	with.answer_hi = max64(before ? leg->seats[0]->from_hi + LEGS_MARGIN_MS : from_hi, w->late_hi);
 	int better = witness_rank(&with) - witness_rank(leg);
 	if (better > 0 || (better == 0 && with.answer_lo < leg->answer_lo))
 		*leg = with;
+}
+
+/* LiveKit lets the caller hear a leg that it dials from the start; when the far side answered is not told. */
+static void doubt_dialed(const struct leg *leg, const struct leg *dialed, struct audible *w)
+{
+	if (dialed->direction != DIRECTION_OUTBOUND)
+		return;
+	w->weak = !dialed->call_tag;
+	w->unsure = !dialed->end || dialed->to_hi > leg->to_lo;
+	w->late_hi = min64(leg->to_hi, dialed->to_hi);
 }
 
 /* Inbound: LiveKit answers when the leg can hear somebody, or when a second SIP leg comes in. */
@@ -335,15 +368,18 @@ static void answer_inbound(struct room_view *v, size_t index)
 		const struct seat *s = &v->seats[i];
 		if (s->role == ROLE_NONE || !s->was_there || (s->role == ROLE_SIP && s->leg == index))
 			continue;
-		bool weak = s->role == ROLE_SIP && v->legs[s->leg].direction == DIRECTION_OUTBOUND && !v->legs[s->leg].call_tag;
 		for (size_t k = 0; k < s->session->track_count; k++) {
 			struct audible w = audible_track(s, &s->session->tracks[k]);
-			consider(leg, &w, WITNESS_AUDIO, weak, s->session->identity);
+			if (s->role == ROLE_SIP)
+				doubt_dialed(leg, &v->legs[s->leg], &w);
+			consider(leg, &w, WITNESS_AUDIO, s->session->identity);
 		}
 		if (s->role == ROLE_SIP) {
 			struct sighting seen = slice_is_none(s->session->joined.event_id) ? s->session->ended : s->session->joined;
-			struct audible w = { s->from_lo, s->from_hi, s->to_lo, s->to_hi, !s->left && !s->superseded, seen };
-			consider(leg, &w, WITNESS_LEG, weak, s->session->identity);
+			struct audible w = { .from_lo = s->from_lo, .from_hi = s->from_hi, .to_lo = s->to_lo, .to_hi = s->to_hi,
+				.end_unseen = !s->left && !s->superseded, .seen = seen };
+			doubt_dialed(leg, &v->legs[s->leg], &w);
+			consider(leg, &w, WITNESS_LEG, s->session->identity);
 		}
 	}
 	bool active = leg->statuses & (1u << STATUS_ACTIVE | 1u << STATUS_AUTOMATION);

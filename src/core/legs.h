@@ -9,7 +9,7 @@
 #include "core/verdict.h"
 
 enum seat_role {
-	ROLE_NONE,     /* EGRESS, INGRESS, BRIDGE: no party */
+	ROLE_NONE,     /* EGRESS, INGRESS, BRIDGE, hidden: no party */
 	ROLE_USER,     /* STANDARD and kinds newer than this binary */
 	ROLE_PHONE,    /* CONNECTOR: a phone without sip.* */
 	ROLE_AGENT,
@@ -47,7 +47,8 @@ struct leg {
 	enum answer answer;
 	enum witness witness;
 	bool bridge_only;                 /* the only witness is another leg that nobody answered */
-	bool assumed;                     /* the witness was there before the leg, and that it stayed is not proved */
+	bool assumed;                     /* that the witness could be heard while the leg was there is not proved */
+	bool let_in;                      /* inbound, and answered before it joined: LiveKit asked for a PIN */
 	struct sighting answer_seen;      /* of the witness; none for a tag or a status */
 	struct slice answer_by;           /* identity of who brought the audio */
 	int64_t answer_lo, answer_hi;     /* when, as an interval; 0 = only bounded by the leg */
@@ -62,6 +63,7 @@ struct room_view {
 	struct leg *legs;   /* in the order of joining */
 	size_t leg_count;
 	size_t agents, users, phones, strangers, aborted_users; /* seats that were there; users that only aborted */
+	bool kept_open;     /* by an ingress, a bridge or somebody hidden: they are no guests, yet the room stays open for them */
 	const struct fact_mark *ended_mark;
 	int64_t room_end_s; /* room_finished that nobody outlived, else a leave that says that the room ended; 0 = unknown */
 	bool finished;      /* the former */
@@ -84,7 +86,9 @@ OC_NODISCARD int room_view_make(const struct facts *f, struct arena *a, struct r
 struct presence {
 	enum answer answer;
 	int64_t overlap_ms;       /* the longest time they were certainly together */
-	const struct seat *one, *other; /* the first two that met */
+	bool with_agent;          /* a user and an agent surely met */
+	const struct seat *one, *other; /* the first two that surely met, else that may have */
+	int64_t possible_ms;            /* when the first two may have met */
 	const struct seat *end;   /* whose leave ended it; NULL = not seen */
 };
 OC_NODISCARD int presence_make(const struct room_view *v, struct arena *a, struct presence *ret);

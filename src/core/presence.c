@@ -29,8 +29,11 @@ static void find_meetings(const struct room_view *v, struct presence *p)
 			bool possible = x->from_lo < y->to_hi && y->from_lo < x->to_hi;
 			if (!possible)
 				continue;
+			p->with_agent |= sure && !(is_user(x) && is_user(y));
 			enum answer answer = sure ? ANSWER_YES : ANSWER_MAYBE;
 			int64_t met = max64(x->from_lo, y->from_lo);
+			if (!p->possible_ms || met < p->possible_ms)
+				p->possible_ms = met;
 			p->overlap_ms = max64(p->overlap_ms, min64(x->to_lo, y->to_lo) - met);
 			if (answer > p->answer || (answer == p->answer && (!p->one || met < first))) {
 				p->answer = answer;

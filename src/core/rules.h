@@ -33,6 +33,7 @@ const char *code_class_text(enum code_class c); /* "486, 600" */
 	X(FLAG_MACHINE, "a witness says that a machine answered") \
 	X(FLAG_TRANSFERRED, "a witness says that the call was transferred") \
 	X(FLAG_BRIDGE_ONLY, "only another leg, which nobody answered, could be heard") \
+	X(FLAG_LET_IN_ALONE, "the caller was let in with a PIN, and nobody else could be heard") \
 	X(FLAG_STRANGER, "somebody was there of whom only tracks were seen") \
 	X(FLAG_NOBODY, "nobody was seen in the room") \
 	X(FLAG_AGENTS_ONLY, "only agents were seen in the room") \
@@ -54,7 +55,7 @@ enum {
 #define RULE_NEEDS(X) \
 	X(NEED_LIMITS, "the call had more parts than are kept", OUTCOME_UNKNOWN, VERDICT_EVENTS_LOST) \
 	X(NEED_KINDS, "of somebody in the room only tracks were seen, so events are missing", OUTCOME_UNKNOWN, VERDICT_EVENTS_LOST) \
-	X(NEED_LEGS, "another leg of this call was not seen to its end", OUTCOME_UNKNOWN, VERDICT_EVENTS_LOST) \
+	X(NEED_LEGS, "another leg of this call was answered, or was not seen to its end", OUTCOME_COMPLETED, VERDICT_HANGUP) \
 	X(NEED_ATTRIBUTES, "the leg's sip.* attributes are missing", OUTCOME_UNKNOWN, VERDICT_EVENTS_LOST) \
 	X(NEED_MARKS, "witnesses disagree", OUTCOME_UNKNOWN, VERDICT_EVENTS_LOST) \
 	X(NEED_DIALER, "the SIP code does not come from the dialer or the carrier", OUTCOME_FAILED, VERDICT_SETUP_FAILED) \
@@ -66,7 +67,11 @@ enum {
 	X(NEED_SHORT_TALK, "after 15 s and more LiveKit reports lost media like a hang-up", OUTCOME_FAILED, VERDICT_MEDIA_TIMEOUT) \
 	X(NEED_LONG_OVERLAP, "how long they were together is not known, or it was a moment only", OUTCOME_NO_ANSWER, VERDICT_UNANSWERED) \
 	X(NEED_ONE_SESSION, "the leg had to connect again, and its status starts anew then", OUTCOME_COMPLETED, VERDICT_HANGUP) \
-	X(NEED_NOTHING_AFTER, "a later attempt could be hidden by lost events", OUTCOME_UNKNOWN, VERDICT_EVENTS_LOST)
+	X(NEED_NOTHING_AFTER, "a later attempt could be hidden by lost events", OUTCOME_UNKNOWN, VERDICT_EVENTS_LOST) \
+	X(NEED_NO_MEETING, "a web user was in the room as well, whose meeting somebody else there may have been the call", \
+	  OUTCOME_COMPLETED, VERDICT_USER_LEFT) \
+	X(NEED_AGENT_MET, "no agent was there with a user, and two web users may be one person with two devices", \
+	  OUTCOME_NO_ANSWER, VERDICT_AGENT_UNAVAILABLE)
 enum {
 #define X(e, text, outcome, reason) e##_AT,
 	RULE_NEEDS(X)
@@ -94,7 +99,7 @@ struct rule_case {
 	unsigned holds;     /* NEED_ bits that hold */
 };
 
-#define RULE_ALTERNATIVES 3
+#define RULE_ALTERNATIVES 4
 
 struct rule {
 	const char *name;

@@ -34,7 +34,8 @@
 #define LOST (R(CONNECTION_TIMEOUT) | R(SIGNAL_CLOSE))
 #define C(c) (1u << CODE_##c)
 
-#define SEEN_ALL (NEED_LIMITS | NEED_KINDS | NEED_LEGS | NEED_ATTRIBUTES | NEED_MARKS)
+#define SEEN_ALL (NEED_LIMITS | NEED_KINDS | NEED_LEGS | NEED_ATTRIBUTES | NEED_MARKS | NEED_NO_MEETING)
+#define CODE_SEEN ((SEEN_ALL & ~NEED_ATTRIBUTES) | NEED_DIALER | NEED_NOTHING_AFTER)
 #define TALKED (SEEN_ALL | NEED_COUNTERPART | NEED_AGENTS)
 
 #define COMPLETED OUTCOME_COMPLETED
@@ -61,28 +62,28 @@ static const struct rule RULES[] = {
 	  "It was answered, and a witness says that it was transferred.", .flags = FLAG_TRANSFERRED)
 	ROW("code-busy", OUT, NO | MAYBE, ANY_R, ANY_S, BUSY, BUSY, CERTAIN, CALLEE,
 	  "A witness has the SIP code {code}: the callee was busy.",
-	  .codes = C(BUSY), .needs = NEED_LIMITS | NEED_LEGS | NEED_MARKS | NEED_DIALER)
+	  .codes = C(BUSY), .needs = CODE_SEEN)
 	ROW("code-declined", OUT, NO | MAYBE, ANY_R, ANY_S, BUSY, DECLINED, CERTAIN, CALLEE,
 	  "A witness has the SIP code {code}: the callee declined.",
-	  .codes = C(DECLINED), .needs = NEED_LIMITS | NEED_LEGS | NEED_MARKS | NEED_DIALER)
+	  .codes = C(DECLINED), .needs = CODE_SEEN)
 	ROW("code-forbidden", OUT, NO | MAYBE, ANY_R, ANY_S, FAILED, AUTH_OR_FORBIDDEN, CERTAIN, TRUNK,
 	  "A witness has the SIP code {code}: the trunk refused the call.",
-	  .codes = C(FORBIDDEN), .needs = NEED_LIMITS | NEED_LEGS | NEED_MARKS | NEED_DIALER)
+	  .codes = C(FORBIDDEN), .needs = CODE_SEEN)
 	ROW("code-media", OUT, NO | MAYBE, ANY_R, ANY_S, FAILED, MEDIA_FAILURE, CERTAIN, TRUNK,
 	  "A witness has the SIP code {code}: no media could be agreed on.",
-	  .codes = C(MEDIA), .needs = NEED_LIMITS | NEED_LEGS | NEED_MARKS | NEED_DIALER)
+	  .codes = C(MEDIA), .needs = CODE_SEEN)
 	ROW("code-invalid-number", OUT, NO | MAYBE, ANY_R, ANY_S, FAILED, INVALID_NUMBER, CERTAIN, APP,
 	  "A witness has the SIP code {code}: there is no such number.",
-	  .codes = C(INVALID), .needs = NEED_LIMITS | NEED_LEGS | NEED_MARKS | NEED_DIALER)
+	  .codes = C(INVALID), .needs = CODE_SEEN)
 	ROW("code-unavailable", OUT, NO | MAYBE, ANY_R, ANY_S, NO_ANSWER, UNAVAILABLE, CERTAIN, CALLEE,
 	  "A witness has the SIP code {code}: the callee could not be reached.",
-	  .codes = C(UNAVAILABLE), .needs = NEED_LIMITS | NEED_LEGS | NEED_MARKS | NEED_DIALER)
+	  .codes = C(UNAVAILABLE), .needs = CODE_SEEN)
 	ROW("code-canceled", OUT, NO | MAYBE, ANY_R, ANY_S, NO_ANSWER, CANCELED, LIKELY, APP,
 	  "A witness has the SIP code {code}: the attempt was canceled before anybody answered.",
 	  .codes = C(CANCELED), OR(ALT(NO_ANSWER, RING_TIMEOUT)))
 	ROW("code-trunk", OUT, NO | MAYBE, ANY_R, ANY_S, FAILED, TRUNK_FAILURE, CERTAIN, TRUNK,
 	  "A witness has the SIP code {code}: the trunk failed.",
-	  .codes = C(TRUNK), .needs = NEED_LIMITS | NEED_LEGS | NEED_MARKS | NEED_DIALER)
+	  .codes = C(TRUNK), .needs = CODE_SEEN)
 	ROW("code-other", OUT, NO | MAYBE, ANY_R, ANY_S, FAILED, SETUP_FAILED, LIKELY, UNKNOWN,
 	  "A witness has the SIP code {code}: the call was not answered.", .codes = C(OTHER), OR(ALT(NO_ANSWER, UNANSWERED)))
 
@@ -132,12 +133,13 @@ static const struct rule RULES[] = {
 
 	/* ---- outbound, not answered ---- */
 	ROW("out-rejected-ringing", OUT, NO, R(USER_REJECTED), S(RINGING), BUSY, REJECTED_AMBIGUOUS, LIKELY, CALLEE,
-	  "It rang and was rejected: 486, 600 or 603. An answer without a common codec looks the same. The SIP code would settle it.",
-	  OR(ALT(BUSY, DECLINED), ALT(FAILED, MEDIA_FAILURE)))
+	  "It rang and was rejected: 486, 600 or 603. An answer without a common codec looks the same, and so does a dialer that gave up its "
+	  "own request. The SIP code would settle it.",
+	  OR(ALT(BUSY, DECLINED), ALT(FAILED, MEDIA_FAILURE), ALT(NO_ANSWER, CANCELED)))
 	ROW("out-rejected", OUT, NO, R(USER_REJECTED), ANY_S, BUSY, REJECTED_AMBIGUOUS, AMBIGUOUS, UNKNOWN,
 	  "It was rejected without ringing: busy (486), refused by the trunk (401, 403, 407), a bad number (484, 604) and unusable media "
-	  "(488) send the same words. The SIP code would settle it.",
-	  OR(ALT(FAILED, AUTH_OR_FORBIDDEN), ALT(FAILED, INVALID_NUMBER), ALT(FAILED, MEDIA_FAILURE)))
+	  "(488) send the same words, and so does a dialer that gave up its own request. The SIP code would settle it.",
+	  OR(ALT(FAILED, AUTH_OR_FORBIDDEN), ALT(FAILED, INVALID_NUMBER), ALT(FAILED, MEDIA_FAILURE), ALT(NO_ANSWER, CANCELED)))
 	ROW("out-rang-to-limit", OUT, NO, R(USER_UNAVAILABLE), S(RINGING), NO_ANSWER, RING_TIMEOUT, CERTAIN, CALLEE,
 	  "It rang for {seconds} s, LiveKit's limit, and nobody answered.",
 	  .min_s = 178, .max_s = 182, .needs = SEEN_ALL | NEED_ONE_SESSION | NEED_NOTHING_AFTER)
@@ -163,7 +165,8 @@ static const struct rule RULES[] = {
 	  "It rang and was not answered. SIP services before May 2026 report a decline, the ring limit and a failure of the trunk alike; "
 	  "later ones only a failure. The SIP code would settle it.", OR(ALT(BUSY, DECLINED), ALT(FAILED, TRUNK_FAILURE)))
 	ROW("out-dialing-long", OUT, NO, R(CLIENT_INITIATED), NOT_RUNG, NO_ANSWER, RING_TIMEOUT, AMBIGUOUS, UNKNOWN,
-	  "For {seconds} s nothing rang, longer than a silent trunk is waited for.", .min_s = 34, OR(ALT(FAILED, TRUNK_FAILURE)))
+	  "For {seconds} s nothing rang, longer than a silent trunk is waited for.", .min_s = 34,
+	  OR(ALT(FAILED, TRUNK_FAILURE), ALT(BUSY, DECLINED)))
 	ROW("out-dialing-failed", OUT, NO, R(CLIENT_INITIATED), ANY_S, FAILED, TRUNK_FAILURE, LIKELY, TRUNK,
 	  "It failed in dialing: a 5xx, a name that does not resolve, a network error. With SIP services before May 2026 it may be any "
 	  "refusal without ringing.", OR(ALT(FAILED, AUTH_OR_FORBIDDEN), ALT(BUSY, DECLINED), ALT(NO_ANSWER, UNAVAILABLE)))
@@ -182,6 +185,9 @@ static const struct rule RULES[] = {
 	ROW("in-bridge-unanswered", IN, YES, ANY_R, ANY_S, COMPLETED, HANGUP, AMBIGUOUS, UNKNOWN,
 	  "LiveKit answers the caller as soon as a second phone leg is there, but that leg was never answered, and nobody else could be heard.",
 	  .flags = FLAG_BRIDGE_ONLY, OR(ALT(NO_ANSWER, AGENT_UNAVAILABLE), ALT(NO_ANSWER, CALLER_ABANDONED)))
+	ROW("in-let-in-alone", IN, YES, R(CLIENT_INITIATED) | APP_ENDED | R(ROOM_CLOSED) | NO_LEAVE, ANY_S, NO_ANSWER, AGENT_UNAVAILABLE, LIKELY,
+	  AGENT, "LiveKit took the call to ask for a PIN and let the caller in, but nobody else could be heard in the room.",
+	  .flags = FLAG_LET_IN_ALONE, OR(ALT(COMPLETED, HANGUP), ALT(FAILED, MEDIA_TIMEOUT)))
 	ROW("in-hangup", IN, YES, R(CLIENT_INITIATED), S(HANGUP), COMPLETED, HANGUP, CERTAIN, NONE,
 	  "The caller's leg could hear another party, which is when LiveKit answers, and then it ended with a hang-up.",
 	  .needs = TALKED | NEED_AUDIO | NEED_SHORT_TALK)
@@ -203,12 +209,13 @@ static const struct rule RULES[] = {
 	/* ---- inbound, not answered, or nobody can say ---- */
 	ROW("in-perhaps-heard", IN, MAYBE, ANY_R, ANY_S, NO_ANSWER, CALLER_ABANDONED, AMBIGUOUS, UNKNOWN,
 	  "Another party was audible about the time at which the caller's leg began or ended; whether the leg heard it cannot be told.",
-	  OR(ALT(COMPLETED, HANGUP)))
+	  OR(ALT(COMPLETED, HANGUP), ALT(FAILED, SETUP_FAILED)))
 	ROW("in-too-long-unanswered", IN, NO, R(CLIENT_INITIATED), S(HANGUP), COMPLETED, HANGUP, AMBIGUOUS, UNKNOWN,
 	  "Nobody else was heard, but the leg lasted {seconds} s, longer than LiveKit lets a caller wait: events must be lost.",
 	  .min_s = 190, OR(ALT(NO_ANSWER, CALLER_ABANDONED), ALT(FAILED, MEDIA_TIMEOUT)))
 	ROW("in-abandoned", IN, NO, R(CLIENT_INITIATED), S(HANGUP), NO_ANSWER, CALLER_ABANDONED, LIKELY, CALLER,
-	  "The caller gave up: the leg never heard another party, and LiveKit answers only then.", OR(ALT(COMPLETED, HANGUP)))
+	  "The caller gave up: the leg never heard another party, and LiveKit answers only then.",
+	  OR(ALT(COMPLETED, HANGUP), ALT(FAILED, AGENT_ERROR)))
 	ROW("in-rang-to-limit", IN, NO, R(CLIENT_INITIATED), ANY_S, NO_ANSWER, AGENT_UNAVAILABLE, LIKELY, AGENT,
 	  "The caller heard ringing for {seconds} s, LiveKit's limit, and nobody took the call.", .min_s = 178, .max_s = 182,
 	  OR(ALT(FAILED, AGENT_ERROR)))
@@ -261,10 +268,11 @@ static const struct rule RULES[] = {
 
 	/* ---- no phone: a web call ---- */
 	ROW("web-user-left", WEB, YES, R(CLIENT_INITIATED), ANY_S, COMPLETED, USER_LEFT, CERTAIN, NONE,
-	  "Two parties were in the room together and one of them left.", .needs = TALKED | NEED_LONG_OVERLAP | NEED_DIRECTION)
+	  "Two parties were in the room together and one of them left.",
+	  .needs = TALKED | NEED_LONG_OVERLAP | NEED_DIRECTION | NEED_AGENT_MET)
 	ROW("web-app-ended", WEB, YES, APP_ENDED, ANY_S, COMPLETED, AGENT_HANGUP, CERTAIN, NONE,
 	  "Two parties were in the room together; the app or the agent ended the call ({reason}).",
-	  .needs = TALKED | NEED_LONG_OVERLAP | NEED_DIRECTION)
+	  .needs = TALKED | NEED_LONG_OVERLAP | NEED_DIRECTION | NEED_AGENT_MET)
 	ROW("web-room-closed", WEB, YES, R(ROOM_CLOSED), ANY_S, COMPLETED, ROOM_CLOSED, LIKELY, NONE,
 	  "Two parties were in the room together; the room was closed.", OR(ALT(FAILED, SERVER_SHUTDOWN)))
 	ROW("web-connection-lost", WEB, YES, LOST | R(DUPLICATE_IDENTITY), ANY_S, COMPLETED, CONNECTION_LOST, LIKELY, CALLER,
@@ -282,7 +290,7 @@ static const struct rule RULES[] = {
 	  "Of somebody in the room only tracks were seen; it may have been a phone or a web user.",
 	  .flags = FLAG_STRANGER, OR(ALT(COMPLETED, HANGUP), ALT(NO_ANSWER, UNANSWERED), ALT(FAILED, SETUP_FAILED)))
 	ROW("web-maybe-met", WEB, MAYBE, ANY_R, ANY_S, NO_ANSWER, AGENT_UNAVAILABLE, AMBIGUOUS, UNKNOWN,
-	  "Two parties may have been in the room together for a moment.", OR(ALT(COMPLETED, USER_LEFT), ALT(FAILED, CONNECTION_LOST)))
+	  "Two parties may have been in the room together, but for a moment only, or after one of them had lost its connection.", OR(ALT(COMPLETED, USER_LEFT), ALT(FAILED, CONNECTION_LOST)))
 	ROW("room-failed", WEB, NO, ANY_R, ANY_S, FAILED, SERVER_SHUTDOWN, LIKELY, LIVEKIT,
 	  "LiveKit says that the room could not be opened, or that the server stopped; nobody had met.",
 	  .flags = FLAG_ROOM_FAILED, OR(ALT(NO_ANSWER, NOBODY_JOINED)))
@@ -295,7 +303,7 @@ static const struct rule RULES[] = {
 	ROW("web-never-connected", WEB, NO, ANY_R, ANY_S, FAILED, JOIN_FAILURE, LIKELY, CALLER,
 	  "The user's connection to the room never came about ({reason}).", .flags = FLAG_ABORTED_ONLY, OR(ALT(NO_ANSWER, CALLER_ABANDONED)))
 	ROW("web-alone", WEB, NO, R(CLIENT_INITIATED) | R(ROOM_CLOSED) | NO_LEAVE, ANY_S, NO_ANSWER, AGENT_UNAVAILABLE, LIKELY, AGENT,
-	  "The user met nobody in the room.", OR(ALT(COMPLETED, USER_LEFT)))
+	  "The user met nobody in the room.", OR(ALT(COMPLETED, USER_LEFT), ALT(FAILED, AGENT_ERROR)))
 	ROW("web-alone-app-ended", WEB, NO, APP_ENDED, ANY_S, NO_ANSWER, CANCELED, LIKELY, APP,
 	  "The user met nobody; the app ended it ({reason}).", OR(ALT(COMPLETED, AGENT_HANGUP)))
 	ROW("web-alone-server-shutdown", WEB, NO, R(SERVER_SHUTDOWN), ANY_S, FAILED, SERVER_SHUTDOWN, LIKELY, LIVEKIT,

@@ -17,7 +17,8 @@ static void set_call(const struct call_case *c, bool over, struct verdict *v)
 	const struct facts *f = c->view.facts;
 	v->status = over ? CALL_ENDED : CALL_ACTIVE;
 	if (c->leg) {
-		v->direction = c->leg->direction;
+		bool known = c->leg->call_id.n > 0 || c->leg->statuses != 0 || c->leg->answer == ANSWER_NO;
+		v->direction = known ? c->leg->direction : DIRECTION_UNKNOWN;
 		v->phone_number = c->leg->phone_number;
 		v->sip_call_id = c->leg->call_id;
 	} else if (over && c->view.phones + c->view.strangers == 0) {
@@ -28,14 +29,16 @@ static void set_call(const struct call_case *c, bool over, struct verdict *v)
 			v->recording_url = f->egresses[i].location;
 }
 
+/* Without a phone a call begins with its first user: an agent may have waited for long. */
 static int64_t started_at_ms(const struct call_case *c)
 {
 	if (c->leg && c->leg->joined_at_ms)
 		return c->leg->joined_at_ms;
 	int64_t first = 0;
+	bool guests = c->view.users + c->view.phones + c->view.strangers + c->view.aborted_users > 0;
 	for (size_t i = 0; i < c->view.seat_count; i++) {
 		const struct seat *s = &c->view.seats[i];
-		if (s->role != ROLE_NONE && s->from_lo && (!first || s->from_lo < first))
+		if ((guests ? is_guest(s->role) : s->role == ROLE_AGENT) && s->from_lo && (!first || s->from_lo < first))
 			first = s->from_lo;
 	}
 	const struct facts *f = c->view.facts;
@@ -79,22 +82,28 @@ static void set_answer_of_leg(const struct leg *leg, struct verdict *v)
 	if (m && m->mark.at_ms) {
 		int64_t at = m->mark.at_ms, within = m->mark.within_ms;
 		answered_between(v, within <= 1000 ? at : 0, at - within, at, slice_cstr(mark_source_name(m->mark.source)));
+	} else if (leg->let_in) {
+		answered_between(v, 0, 0, leg->joined_at_ms, SLICE_NONE);
 	} else if (leg->witness == WITNESS_AUDIO && leg->answer_lo && leg->answer_hi - leg->answer_lo < 1000 && !leg->bridge_only) {
 		bool exact = leg->answer_lo == leg->answer_hi;
 		int64_t slack = exact ? TRACK_SLACK_MS : 0;
 		answered_between(v, exact ? leg->answer_lo : 0, max64(leg->joined_at_ms, leg->answer_lo - slack),
 			min64(ended_hi, leg->answer_hi + slack), SLICE("track"));
 	} else {
-		answered_between(v, 0, leg->answer_lo ? leg->answer_lo : leg->joined_at_ms, leg->answer_lo ? leg->answer_hi : ended_hi, SLICE_NONE);
+		answered_between(v, 0, leg->answer_lo ? leg->answer_lo : leg->joined_at_ms, leg->answer_lo ? min64(leg->answer_hi, ended_hi) : ended_hi,
+			SLICE_NONE);
 	}
 }
 
 /* A participant is in the room when its join is announced, not when its session was made: old servers take a second between them. */
-static void set_answer_of_presence(const struct seat *second, struct verdict *v)
+static void set_answer_of_presence(const struct presence *p, struct verdict *v)
 {
+	const struct seat *second = p->other;
 	const struct fact_session *s = second->session;
-	bool at_once = !s->joined_at_whole_s && s->joined.at_s == second->from_lo / 1000;
-	answered_between(v, at_once ? second->from_lo : 0, max64(second->from_lo, s->joined.at_s * 1000), second->from_hi, SLICE("join"));
+	bool first = p->possible_ms >= second->from_lo; /* a restarted server announces those who had met before */
+	bool at_once = first && !s->joined_at_whole_s && s->joined.at_s == second->from_lo / 1000;
+	answered_between(v, at_once ? second->from_lo : 0, first ? max64(second->from_lo, s->joined.at_s * 1000) : p->possible_ms,
+		second->from_hi, SLICE("join"));
 }
 
 static void set_answer(const struct call_case *c, struct verdict *v)
@@ -103,7 +112,7 @@ static void set_answer(const struct call_case *c, struct verdict *v)
 	if (c->leg && c->leg->answer == ANSWER_YES) {
 		set_answer_of_leg(c->leg, v);
 	} else if (!c->leg && c->presence.answer == ANSWER_YES) {
-		set_answer_of_presence(c->presence.other, v);
+		set_answer_of_presence(&c->presence, v);
 	}
 	if (!v->answered_at_ms || !v->started_at_ms)
 		return;
@@ -126,7 +135,7 @@ static void add_alternative(struct verdict *v, struct alternative add)
 
 static int set_alternatives(const struct call_case *c, const struct rule *r, struct arena *a, struct verdict *v)
 {
-	v->alternatives = ARENA_ARRAY(a, struct alternative, RULE_ALTERNATIVES + NEED_COUNT);
+	v->alternatives = ARENA_ARRAY(a, struct alternative, RULE_ALTERNATIVES + NEED_COUNT + 1);
 	if (!v->alternatives)
 		return OC_NOMEM;
 	for (size_t i = 0; i < RULE_ALTERNATIVES; i++)
@@ -135,6 +144,8 @@ static int set_alternatives(const struct call_case *c, const struct rule *r, str
 	for (unsigned i = 0; i < NEED_COUNT; i++)
 		if (lacking & 1u << i)
 			add_alternative(v, rules_need(i)->instead);
+	if (c->met_besides)
+		add_alternative(v, rules_need(NEED_NO_MEETING_AT)->instead);
 	return 0;
 }
 

@@ -19,11 +19,14 @@ struct reading {
 	int kind, reason, end_reason, egress_status, track_type;
 	struct slice egress_room_sid, egress_room_name, ingress_room_sid, ingress_room_name, job_room_sid, job_room_name;
 	struct slice result_location, file_location;
+	bool hidden, recorder;
 	uint32_t metadata, attributes, participant, track; /* nodes; 0 = absent */
 	uint32_t elsewhere;                                /* nodes of no interest in themselves */
 };
 
-enum field_kind { FIELD_ID, FIELD_TEXT, FIELD_CUT_TEXT, FIELD_INT, FIELD_TIME_S, FIELD_ENUM, FIELD_OBJECT, FIELD_OBJECTS, FIELD_MAP, FIELD_METADATA };
+enum field_kind {
+	FIELD_ID, FIELD_TEXT, FIELD_CUT_TEXT, FIELD_INT, FIELD_TIME_S, FIELD_BOOL, FIELD_ENUM, FIELD_OBJECT, FIELD_OBJECTS, FIELD_MAP, FIELD_METADATA,
+};
 
 struct field {
 	struct slice camel, snake;
@@ -81,6 +84,7 @@ ENUM_VALUE(egress_status_value, EGRESS_STATUSES, egress_status_or_first, EGRESS_
 #define INT(camel, snake, member, most, path) { NAMES(camel, snake, path), .kind = FIELD_INT, AT(member), .max = (most) }
 #define TIME_S(camel, snake, member, path) { NAMES(camel, snake, path), .kind = FIELD_TIME_S, AT(member), .max = MAX_S }
 #define ENUM(camel, snake, member, function, path) { NAMES(camel, snake, path), .kind = FIELD_ENUM, AT(member), .value = (function) }
+#define BOOL(camel, snake, member, path) { NAMES(camel, snake, path), .kind = FIELD_BOOL, AT(member) }
 #define NODE(camel, snake, kind_, member, table, path) \
 	{ NAMES(camel, snake, path), .kind = (kind_), AT(member), .fields = (table) }
 #define FIELDS(name, ...) \
@@ -96,6 +100,9 @@ FIELDS(room_fields,
 	INT("departureTimeout", "departure_timeout", departure_timeout_s, UINT32_MAX, "room.departureTimeout"),
 	NODE("metadata", "metadata", FIELD_METADATA, metadata, NULL, "room.metadata"));
 
+FIELDS(permission_fields,
+	BOOL("hidden", "hidden", hidden, "participant.permission.hidden"),
+	BOOL("recorder", "recorder", recorder, "participant.permission.recorder"));
 FIELDS(participant_fields,
 	TEXT("sid", "sid", event.participant.sid, EVENT_MAX_ID, "participant.sid"),
 	TEXT("identity", "identity", event.participant.identity, EVENT_MAX_NAME, "participant.identity"),
@@ -103,6 +110,7 @@ FIELDS(participant_fields,
 	INT("joinedAtMs", "joined_at_ms", joined_at_ms, MAX_MS, "participant.joinedAtMs"),
 	ENUM("kind", "kind", kind, kind_value, "participant.kind"),
 	ENUM("disconnectReason", "disconnect_reason", reason, reason_value, "participant.disconnectReason"),
+	NODE("permission", "permission", FIELD_OBJECT, elsewhere, &permission_fields, "participant.permission"),
 	NODE("attributes", "attributes", FIELD_MAP, attributes, NULL, "participant.attributes"));
 
 FIELDS(version_fields,
@@ -256,6 +264,15 @@ static void read_int(struct decoder *d, uint32_t node, const struct field *f, in
 	}
 }
 
+static void read_bool(struct decoder *d, uint32_t node, const struct field *f, bool *to)
+{
+	enum jdoc_type type = jdoc_type_of(d->j, node);
+	if (type == JDOC_TRUE || type == JDOC_FALSE)
+		*to = type == JDOC_TRUE;
+	else
+		complain(d, DECODE_WRONG_TYPE, f->path);
+}
+
 static void read_enum(struct decoder *d, uint32_t node, const struct field *f, int *to)
 {
 	int64_t n = -1;
@@ -318,6 +335,9 @@ static void read_field(struct decoder *d, uint32_t node, const struct field *f)
 	case FIELD_INT:
 	case FIELD_TIME_S:
 		read_int(d, node, f, to);
+		return;
+	case FIELD_BOOL:
+		read_bool(d, node, f, to);
 		return;
 	case FIELD_ENUM:
 		read_enum(d, node, f, to);
@@ -501,6 +521,8 @@ static void finish(struct decoder *d)
 	e->room.departure_timeout_s = (uint32_t)r->departure_timeout_s;
 	e->room_end_reason = (enum room_end_reason)r->end_reason;
 	e->participant.kind = kind_of(r);
+	if ((r->hidden || r->recorder) && (e->participant.kind == KIND_STANDARD || e->participant.kind == KIND_AGENT))
+		e->participant.kind = KIND_HIDDEN;
 	e->participant.disconnect_reason = (enum disconnect_reason)r->reason;
 	e->participant.joined_at_ms = r->joined_at_ms ? r->joined_at_ms : r->joined_at_s * 1000;
 	e->participant.joined_at_whole_s = !r->joined_at_ms && r->joined_at_s;

@@ -269,6 +269,85 @@ static void user_dialing_a_busy_phone(struct history *h)
 	room_finished(h, 19000);
 }
 
+/* The user's connection died before the second one came; LiveKit noticed when that had gone. */
+static void user_whom_only_a_dead_connection_met(struct history *h)
+{
+	static const struct who LATER = { .sid = "PA_later", .identity = "web-later", .kind = KIND_STANDARD, .joined_ms = 3000 };
+	room_started(h);
+	joins(h, &USER, STATUS_NONE, 40);
+	publishes(h, &USER, "TR_user", 300);
+	joins(h, &LATER, STATUS_NONE, 3030);
+	goes(h, &LATER, REASON_CLIENT_INITIATED, 13000);
+	unpublishes(h, &USER, "TR_user", 300, 21300);
+	goes(h, &USER, REASON_CONNECTION_TIMEOUT, 21300);
+	room_finished(h, 24000);
+}
+
+/* An ingress keeps the room open long after the first user, so the room's end says nothing of when that one left. */
+static void users_who_missed_each_other_while_a_stream_ran(struct history *h)
+{
+	static const struct who LATER = { .sid = "PA_later", .identity = "web-later", .kind = KIND_STANDARD, .joined_ms = 100000 };
+	static const struct who STREAM = { .sid = "PA_stream", .identity = "stream", .kind = KIND_INGRESS, .joined_ms = 5 };
+	room_started(h);
+	joins(h, &STREAM, STATUS_NONE, 10);
+	joins(h, &USER, STATUS_NONE, 40);
+	goes(h, &USER, REASON_CLIENT_INITIATED, 10000);
+	joins(h, &LATER, STATUS_NONE, 100030);
+	goes(h, &LATER, REASON_CLIENT_INITIATED, 120000);
+	goes(h, &STREAM, REASON_CLIENT_INITIATED, 300000);
+	room_finished(h, 302000);
+}
+
+static void agent_and_user_until_a_transfer_failed(struct history *h)
+{
+	room_started(h);
+	joins(h, &USER, STATUS_NONE, 40);
+	joins(h, &SILENT_AGENT, STATUS_NONE, 530);
+	joins(h, &SECOND, STATUS_DIALING, 9040);
+	leaves(h, &SECOND, REASON_PARTICIPANT_REMOVED, STATUS_RINGING, false, 31000);
+	goes(h, &USER, REASON_CLIENT_INITIATED, 36000);
+	goes(h, &SILENT_AGENT, REASON_CLIENT_INITIATED, 37000);
+	room_finished(h, 39000);
+}
+
+static void caller_gone_before_the_dialed_phone_was_taken(struct history *h)
+{
+	call_in(h);
+	joins(h, &SECOND, STATUS_DIALING, 9040);
+	publishes(h, &SECOND, "TR_2", 9100);
+	caller_ends(h, REASON_CLIENT_INITIATED, STATUS_HANGUP, 13000);
+	unpublishes(h, &SECOND, "TR_2", 9100, 16000);
+	leaves(h, &SECOND, REASON_CLIENT_INITIATED, STATUS_HANGUP, true, 16000);
+	room_finished(h, 18000);
+}
+
+/* The agent stays, but has ended its audio before the caller comes. */
+static void caller_whom_the_agent_had_muted_itself_for(struct history *h)
+{
+	struct who late = CALLER;
+	late.joined_ms = 5000;
+	room_started(h);
+	joins(h, &AGENT, STATUS_NONE, 30);
+	publishes(h, &AGENT, "TR_agent", 60);
+	unpublishes(h, &AGENT, "TR_agent", 60, 3000);
+	joins(h, &late, STATUS_RINGING, 5030);
+	leaves(h, &late, REASON_CLIENT_INITIATED, STATUS_HANGUP, true, 9000);
+	goes(h, &AGENT, REASON_CLIENT_INITIATED, 10000);
+	room_finished(h, 12000);
+}
+
+/* Of the second attempt, which was answered, nothing but the tracks and the room's end need arrive. */
+static void busy_says_the_dialer_then_answered(struct history *h)
+{
+	dial(h);
+	leaves(h, &CALLEE, REASON_USER_REJECTED, STATUS_RINGING, false, 2000);
+	marks(h, MARK_SIP_RESULT, MARK_SOURCE_DIALER, 486, 2050)->mark.sip_call_id = slice_cstr(CALLEE.call);
+	joins(h, &SECOND, STATUS_DIALING, 9040);
+	publishes(h, &SECOND, "TR_2", 9100);
+	leaves(h, &SECOND, REASON_CLIENT_INITIATED, STATUS_HANGUP, true, 20000);
+	agent_goes(h, 21000);
+}
+
 static const struct scenario SCENARIOS[] = {
 	{ "answered and hung up", answered_and_hung_up, DONE },
 	{ "answered, then the agent failed", answered_then_the_agent_failed, FAILED },
@@ -299,6 +378,12 @@ static const struct scenario SCENARIOS[] = {
 	{ "user gone before the agent came", user_gone_before_the_agent_came, UNANSWERED },
 	{ "user for a blink", user_for_a_blink, UNANSWERED | FAILED },
 	{ "user dialing a busy phone", user_dialing_a_busy_phone, BUSY },
+	{ "user whom only a dead connection met", user_whom_only_a_dead_connection_met, UNANSWERED | FAILED },
+	{ "users who missed each other while a stream ran", users_who_missed_each_other_while_a_stream_ran, UNANSWERED },
+	{ "agent and user until a transfer failed", agent_and_user_until_a_transfer_failed, DONE },
+	{ "caller gone before the dialed phone was taken", caller_gone_before_the_dialed_phone_was_taken, UNANSWERED },
+	{ "caller whom the agent had muted itself for", caller_whom_the_agent_had_muted_itself_for, UNANSWERED },
+	{ "busy, says the dialer, then answered", busy_says_the_dialer_then_answered, DONE },
 };
 
 /* Judges the history without the events i and k (equal: without one). */

@@ -101,6 +101,30 @@ static void every_recorded_body_decodes(void **state)
 	assert_true(sum.call_tags > 0 && sum.statuses > sum.call_tags && sum.tenants > 0);
 }
 
+static void who_is_hidden_or_records_is_no_party(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *participant;
+		enum participant_kind kind;
+	} ROWS[] = {
+		{ "\"permission\":{\"canSubscribe\":true, \"hidden\":true}", KIND_HIDDEN },
+		{ "\"permission\":{\"recorder\":true}, \"kind\":\"STANDARD\"", KIND_HIDDEN },
+		{ "\"kind\":\"AGENT\", \"permission\":{\"hidden\":true, \"agent\":true}", KIND_HIDDEN },
+		{ "\"permission\":{\"hidden\":false, \"recorder\":null}", KIND_STANDARD },
+		{ "\"permission\":null", KIND_STANDARD },
+		{ "\"kind\":\"EGRESS\", \"permission\":{\"hidden\":true, \"recorder\":true}", KIND_EGRESS },
+		{ "\"kind\":\"SIP\", \"permission\":{\"hidden\":true}", KIND_SIP },
+	};
+	for (size_t i = 0; i < sizeof ROWS / sizeof ROWS[0]; i++) {
+		char body[256];
+		(void)snprintf(body, sizeof body, "{\"id\":\"EV\", \"event\":\"participant_joined\", \"participant\":{%s}}", ROWS[i].participant);
+		assert_int_equal(good(body).participant.kind, ROWS[i].kind);
+	}
+	struct decoded d = decode(SLICE("{\"id\":\"EV\", \"event\":\"participant_joined\", \"participant\":{\"permission\":{\"hidden\":1}}}"));
+	assert_int_equal(d.cause, DECODE_WRONG_TYPE);
+}
+
 static void a_participant_is_read_whole(void **state)
 {
 	(void)state;
@@ -536,6 +560,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_recorded_body_decodes),
+		cmocka_unit_test(who_is_hidden_or_records_is_no_party),
 		cmocka_unit_test(a_participant_is_read_whole),
 		cmocka_unit_test(both_spellings_and_every_form_of_a_value_agree),
 		cmocka_unit_test(enum_values_newer_than_this_binary_are_unknown_never_refused),

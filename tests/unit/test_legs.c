@@ -157,9 +157,70 @@ static void audio_from_before_the_leg_counts_while_it_lasts(void **state)
 	assert_int_equal(view_of(h).legs[0].answer, ANSWER_YES);
 	assert_int_equal(view_of(h).legs[0].answer_lo, T0 + 10000);
 	goes(h, &AGENT, REASON_CLIENT_INITIATED, 16000);
+	assert_true(view_of(h).legs[0].assumed);
+	unpublishes(h, &AGENT, "TR_agent", 60, 15990);
 	assert_false(view_of(h).legs[0].assumed);
+}
+
+static void audio_that_ended_before_the_leg_does_not_count(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	struct who late = CALLER;
+	late.joined_ms = 10000;
+	joins(h, &AGENT, STATUS_NONE, 30);
+	publishes(h, &AGENT, "TR_agent", 60);
 	unpublishes(h, &AGENT, "TR_agent", 60, 8000);
+	leaves(h, &late, REASON_CLIENT_INITIATED, STATUS_HANGUP, true, 15000);
+	goes(h, &AGENT, REASON_CLIENT_INITIATED, 16000);
 	assert_int_equal(view_of(h).legs[0].answer, ANSWER_NO);
+}
+
+/* LiveKit reports a dead connection, and ends its tracks, some 21 s after its death. */
+static void audio_of_a_connection_that_may_have_been_dead_is_not_sure(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	struct who late = CALLER;
+	late.joined_ms = 10000;
+	joins(h, &USER, STATUS_NONE, 30);
+	publishes(h, &USER, "TR_user", 60);
+	leaves(h, &late, REASON_CLIENT_INITIATED, STATUS_HANGUP, true, 15000);
+	unpublishes(h, &USER, "TR_user", 60, 22000);
+	assert_true(view_of(h).legs[0].assumed);
+	goes(h, &USER, REASON_CONNECTION_TIMEOUT, 22000);
+	assert_int_equal(view_of(h).legs[0].answer, ANSWER_MAYBE);
+}
+
+/* The far side of a leg that the app dials may take the call after the caller has gone. */
+static void a_dialed_leg_surely_answers_a_caller_only_when_it_ends_first(void **state)
+{
+	(void)state;
+	static const struct who HUMAN = { .sid = "PA_human", .identity = "sip_+13125550199", .kind = KIND_SIP, .joined_ms = 2000, .call = "SCL_2" };
+	for (int first = 0; first < 2; first++) {
+		_cleanup_history_ struct history *h = history_new();
+		call_in(h);
+		joins(h, &HUMAN, STATUS_DIALING, 2040);
+		publishes(h, &HUMAN, "TR_human", 2100);
+		leaves(h, &HUMAN, REASON_CLIENT_INITIATED, STATUS_HANGUP, true, first ? 6000 : 9000);
+		leaves(h, &CALLER, REASON_CLIENT_INITIATED, STATUS_HANGUP, true, 8000);
+		assert_int_equal(view_of(h).legs[0].answer, ANSWER_YES);
+		assert_int_equal(view_of(h).legs[0].assumed, !first);
+	}
+}
+
+static void a_caller_let_in_with_a_pin_was_answered_before(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	room_started(h);
+	joins(h, &CALLER, STATUS_ACTIVE, 40);
+	leaves(h, &CALLER, REASON_CLIENT_INITIATED, STATUS_HANGUP, true, 8000);
+	assert_true(view_of(h).legs[0].let_in);
+	_cleanup_history_ struct history *usual = history_new();
+	call_in(usual);
+	leaves(usual, &CALLER, REASON_PARTICIPANT_REMOVED, STATUS_ACTIVE, true, 8000);
+	assert_false(view_of(usual).legs[0].let_in);
 }
 
 static void audio_whose_end_nobody_saw_is_assumed_to_have_lasted(void **state)
@@ -174,7 +235,8 @@ static void audio_whose_end_nobody_saw_is_assumed_to_have_lasted(void **state)
 	struct room_view v = view_of(h);
 	assert_int_equal(v.legs[0].answer, ANSWER_YES);
 	assert_true(v.legs[0].assumed);
-	unpublishes(h, &USER, "TR_user", 60, 14000);
+	unpublishes(h, &USER, "TR_user", 60, 16000);
+	goes(h, &USER, REASON_CLIENT_INITIATED, 16000);
 	assert_false(view_of(h).legs[0].assumed);
 }
 
@@ -308,6 +370,10 @@ int main(void)
 		cmocka_unit_test(outbound_without_a_leave_may_have_been_answered),
 		cmocka_unit_test(inbound_is_answered_by_audio_while_the_leg_is_there),
 		cmocka_unit_test(audio_from_before_the_leg_counts_while_it_lasts),
+		cmocka_unit_test(audio_that_ended_before_the_leg_does_not_count),
+		cmocka_unit_test(audio_of_a_connection_that_may_have_been_dead_is_not_sure),
+		cmocka_unit_test(a_dialed_leg_surely_answers_a_caller_only_when_it_ends_first),
+		cmocka_unit_test(a_caller_let_in_with_a_pin_was_answered_before),
 		cmocka_unit_test(audio_whose_end_nobody_saw_is_assumed_to_have_lasted),
 		cmocka_unit_test(the_end_of_a_track_whose_beginning_was_lost_still_tells),
 		cmocka_unit_test(its_own_audio_and_that_of_machines_answers_nobody),

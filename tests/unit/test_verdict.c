@@ -533,7 +533,197 @@ static void a_code_stands_in_for_a_lost_leave(void **state)
 	dial(h);
 	agent_goes(h, 9000);
 	(void)marks(h, MARK_SIP_RESULT, MARK_SOURCE_DIALER, 486, 700);
-	judges(h, "busy/busy certain");
+	judges(h, "busy/busy likely"); /* another attempt may have come after it */
+}
+
+static const struct who HUMAN = { .sid = "PA_human", .identity = "sip_+13125550199", .kind = KIND_SIP, .joined_ms = 60000, .call = "SCL_2" };
+
+static bool may_also_be(const struct verdict *v, enum outcome o)
+{
+	for (size_t i = 0; i < v->alternative_count; i++)
+		if (v->alternatives[i].outcome == o)
+			return true;
+	return false;
+}
+
+/* A web user talks with an agent, which dials a colleague in vain. */
+static void a_failed_transfer_of_a_web_call_is_not_certainly_the_whole_call(void **state)
+{
+	(void)state;
+	static const struct {
+		enum disconnect_reason reason;
+		enum sip_status status;
+		int64_t after_ms;
+		const char *want;
+	} ENDS[] = {
+		{ REASON_PARTICIPANT_REMOVED, STATUS_RINGING, 20000, "no_answer/canceled likely" },
+		{ REASON_SIP_TRUNK_FAILURE, STATUS_DIALING, 300, "failed/trunk_failure likely" },
+		{ REASON_USER_UNAVAILABLE, STATUS_RINGING, 180100, "no_answer/ring_timeout likely" },
+		{ REASON_USER_REJECTED, STATUS_RINGING, 9000, "busy/rejected_ambiguous likely" },
+	};
+	for (size_t i = 0; i < sizeof ENDS / sizeof ENDS[0]; i++) {
+		_cleanup_history_ struct history *h = history_new();
+		int64_t end = 60000 + ENDS[i].after_ms;
+		room_started(h);
+		joins(h, &USER, STATUS_NONE, 40);
+		joins(h, &AGENT, STATUS_NONE, 60);
+		joins(h, &HUMAN, STATUS_DIALING, 60030);
+		leaves(h, &HUMAN, ENDS[i].reason, ENDS[i].status, false, end);
+		goes(h, &USER, REASON_CLIENT_INITIATED, end + 9000);
+		goes(h, &AGENT, REASON_CLIENT_INITIATED, end + 10000);
+		room_finished(h, end + 11500);
+		struct verdict v = verdict_at(h, FAR_FUTURE);
+		assert_verdict(v, ENDS[i].want);
+		assert_true(may_also_be(&v, OUTCOME_COMPLETED));
+	}
+}
+
+static void a_call_that_began_with_a_caller_stays_the_callers(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	call_in(h);
+	leaves(h, &CALLER, REASON_CLIENT_INITIATED, STATUS_HANGUP, true, 5000);
+	joins(h, &HUMAN, STATUS_DIALING, 60030);
+	leaves(h, &HUMAN, REASON_PARTICIPANT_REMOVED, STATUS_RINGING, false, 70000);
+	room_finished(h, 72000);
+	struct verdict v = verdict_at(h, FAR_FUTURE);
+	assert_verdict(v, "no_answer/caller_abandoned likely");
+	assert_int_equal(v.direction, DIRECTION_INBOUND);
+}
+
+static void a_rejected_caller_who_is_called_back_is_not_certainly_unanswered(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	call_in(h);
+	joins(h, &AGENT, STATUS_NONE, 60);
+	leaves(h, &CALLER, REASON_PARTICIPANT_REMOVED, STATUS_RINGING, true, 5000);
+	joins(h, &HUMAN, STATUS_DIALING, 60030);
+	leaves(h, &HUMAN, REASON_CLIENT_INITIATED, STATUS_HANGUP, true, 70000);
+	goes(h, &AGENT, REASON_CLIENT_INITIATED, 71000);
+	room_finished(h, 73000);
+	struct verdict v = verdict_at(h, FAR_FUTURE);
+	assert_verdict(v, "no_answer/canceled likely");
+	assert_true(may_also_be(&v, OUTCOME_COMPLETED));
+}
+
+static void two_web_users_may_be_two_devices_of_one(void **state)
+{
+	(void)state;
+	static const struct who LAPTOP = { .sid = "PA_laptop", .identity = "web-user-laptop", .kind = KIND_STANDARD, .joined_ms = 3000 };
+	_cleanup_history_ struct history *h = history_new();
+	room_started(h);
+	joins(h, &USER, STATUS_NONE, 40);
+	joins(h, &LAPTOP, STATUS_NONE, 3030);
+	goes(h, &USER, REASON_CLIENT_INITIATED, 9000);
+	goes(h, &LAPTOP, REASON_CLIENT_INITIATED, 12000);
+	room_finished(h, 14000);
+	struct verdict v = verdict_at(h, FAR_FUTURE);
+	assert_verdict(v, "completed/user_left likely");
+	assert_true(may_also_be(&v, OUTCOME_NO_ANSWER));
+}
+
+static void nobody_meets_who_is_hidden(void **state)
+{
+	(void)state;
+	static const struct who RECORDER = { .sid = "PA_recorder", .identity = "recorder", .kind = KIND_HIDDEN, .joined_ms = 900 };
+	_cleanup_history_ struct history *h = history_new();
+	room_started(h);
+	joins(h, &USER, STATUS_NONE, 40);
+	joins(h, &RECORDER, STATUS_NONE, 930);
+	publishes(h, &RECORDER, "TR_recorder", 1000);
+	goes(h, &USER, REASON_CLIENT_INITIATED, 9000);
+	goes(h, &RECORDER, REASON_CLIENT_INITIATED, 12000);
+	room_finished(h, 14000);
+	judges(h, "no_answer/agent_unavailable likely");
+}
+
+static void who_waits_with_a_pin_and_hears_nobody_is_not_answered_by_anybody(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	room_started(h);
+	joins(h, &CALLER, STATUS_ACTIVE, 40);
+	leaves(h, &CALLER, REASON_CLIENT_INITIATED, STATUS_HANGUP, true, 8000);
+	room_finished(h, 10000);
+	struct verdict v = verdict_at(h, FAR_FUTURE);
+	assert_verdict(v, "no_answer/agent_unavailable likely");
+	assert_int_equal(v.answered_at_ms, 0);
+	assert_int_equal(v.answered_at_latest_ms, T0 + CALLER.joined_ms);
+}
+
+/* The audio stopped while the caller was still alone: 15 s count from then, not from the agent's coming. */
+static void media_lost_before_the_agent_came_is_not_certainly_a_hangup(void **state)
+{
+	(void)state;
+	struct who agent = AGENT;
+	agent.joined_ms = 8000;
+	_cleanup_history_ struct history *h = history_new();
+	room_started(h);
+	joins(h, &CALLER, STATUS_ACTIVE, 40);
+	joins(h, &agent, STATUS_NONE, 8030);
+	publishes(h, &agent, "TR_agent", 8060);
+	leaves(h, &CALLER, REASON_CLIENT_INITIATED, STATUS_HANGUP, true, 19000);
+	goes(h, &agent, REASON_CLIENT_INITIATED, 20000);
+	room_finished(h, 21000);
+	struct verdict v = verdict_at(h, FAR_FUTURE);
+	assert_verdict(v, "completed/hangup likely");
+	assert_true(may_also_be(&v, OUTCOME_FAILED));
+}
+
+static void a_web_call_begins_with_its_user_and_not_with_the_agent_who_waited(void **state)
+{
+	(void)state;
+	struct who late = USER;
+	late.joined_ms = 240000;
+	_cleanup_history_ struct history *h = history_new();
+	room_started(h);
+	joins(h, &AGENT, STATUS_NONE, 30);
+	joins(h, &late, STATUS_NONE, 240020);
+	goes(h, &late, REASON_CLIENT_INITIATED, 250000);
+	agent_goes(h, 251000);
+	struct verdict v = verdict_at(h, FAR_FUTURE);
+	assert_int_equal(v.started_at_ms, T0 + 240000);
+	assert_int_equal(v.duration_s, 10);
+}
+
+static void a_restart_of_the_server_does_not_move_the_answer(void **state)
+{
+	(void)state;
+	struct who user = USER, agent = AGENT;
+	user.sid = "PA_user_again";
+	agent.sid = "PA_agent_again";
+	user.joined_ms = 15000;
+	agent.joined_ms = 15010;
+	_cleanup_history_ struct history *h = history_new();
+	room_started(h);
+	joins(h, &USER, STATUS_NONE, 40);
+	joins(h, &AGENT, STATUS_NONE, 60);
+	room_started(h);
+	joins(h, &user, STATUS_NONE, 15020);
+	joins(h, &agent, STATUS_NONE, 15030);
+	goes(h, &user, REASON_CLIENT_INITIATED, 30000);
+	goes(h, &agent, REASON_CLIENT_INITIATED, 31000);
+	room_finished(h, 32000);
+	struct verdict v = verdict_at(h, FAR_FUTURE);
+	assert_int_equal(v.outcome, OUTCOME_COMPLETED);
+	assert_int_equal(v.answered_at_ms, 0);
+	assert_int_equal(v.answered_at_earliest_ms, T0 + USER.joined_ms);
+}
+
+static void a_phone_without_attributes_has_no_direction(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	room_started(h);
+	for (int left = 0; left < 2; left++) {
+		struct event *e = participant_event(h, left ? EVENT_PARTICIPANT_LEFT : EVENT_PARTICIPANT_JOINED, &CALLEE, STATUS_NONE, false, 50 + left * 8000);
+		e->participant.sip_call_id = e->participant.sip_phone_number = SLICE_NONE;
+		e->participant.disconnect_reason = left ? REASON_CLIENT_INITIATED : REASON_UNKNOWN;
+	}
+	room_finished(h, 10000);
+	assert_int_equal(verdict_at(h, FAR_FUTURE).direction, DIRECTION_UNKNOWN);
 }
 
 static void a_witness_of_the_answer_gives_its_moment(void **state)
@@ -717,6 +907,16 @@ int main(void)
 		cmocka_unit_test(a_code_from_the_app_is_only_likely),
 		cmocka_unit_test(a_code_that_contradicts_the_answer_takes_the_certainty),
 		cmocka_unit_test(a_code_stands_in_for_a_lost_leave),
+		cmocka_unit_test(a_failed_transfer_of_a_web_call_is_not_certainly_the_whole_call),
+		cmocka_unit_test(a_call_that_began_with_a_caller_stays_the_callers),
+		cmocka_unit_test(a_rejected_caller_who_is_called_back_is_not_certainly_unanswered),
+		cmocka_unit_test(two_web_users_may_be_two_devices_of_one),
+		cmocka_unit_test(nobody_meets_who_is_hidden),
+		cmocka_unit_test(who_waits_with_a_pin_and_hears_nobody_is_not_answered_by_anybody),
+		cmocka_unit_test(media_lost_before_the_agent_came_is_not_certainly_a_hangup),
+		cmocka_unit_test(a_web_call_begins_with_its_user_and_not_with_the_agent_who_waited),
+		cmocka_unit_test(a_restart_of_the_server_does_not_move_the_answer),
+		cmocka_unit_test(a_phone_without_attributes_has_no_direction),
 		cmocka_unit_test(a_witness_of_the_answer_gives_its_moment),
 		cmocka_unit_test(a_witness_of_a_machine_or_a_transfer_names_the_reason),
 		cmocka_unit_test(an_open_call_has_no_outcome_and_says_when_to_look_again),
