@@ -368,22 +368,81 @@ static bool is_configuration_error(const char *message)
 	for (size_t i = 0; i < sizeof states / sizeof *states; i++)
 		if (strstr(message, states[i]))
 			return true;
+	/* What libpq says of the options themselves: invalid sslmode value, invalid port number, could not match 2 port numbers to 3 hosts. */
+	if (strncmp(message, "invalid ", 8) == 0 || strncmp(message, "could not match ", 16) == 0)
+		return true;
 	return strstr(message, "no password supplied") != NULL;
+}
+
+/* libpq quotes what it cannot read, and that may be a piece of the password: only the words around it are passed on. */
+static int refuse_url(struct pg *c, const char *message)
+{
+	const char *first = strchr(message, '"'), *last = strrchr(message, '"');
+	_cleanup_buf_ struct buf b = BUF_INIT;
+
+	buf_puts(&b, "the database's URL cannot be read: ");
+	if (last > first) {
+		buf_put(&b, slice_of(message, (size_t)(first + 1 - message)));
+		buf_puts(&b, "***");
+		buf_puts(&b, last);
+	} else {
+		buf_puts(&b, message);
+	}
+	while (b.n && b.p[b.n - 1] == '\n')
+		b.n--;
+	buf_puts(&b, "; in a password write % as %25, @ as %40, / as %2F, : as %3A, ? as %3F");
+	buf_putc(&b, '\0');
+	pg_set_error(c, "28000", buf_failed(&b) ? "out of memory" : b.p);
+	return OC_CONFIG;
+}
+
+static const char *value_of(const PQconninfoOption *options, const char *keyword)
+{
+	for (; options->keyword; options++)
+		if (strcmp(options->keyword, keyword) == 0)
+			return options->val ? options->val : "";
+	return "";
+}
+
+/* An unescaped "@" or "/" in a password makes the rest of it a host, a port or a database's name, which messages would show. (A host that
+ * begins with "@" is an abstract socket.) NULL where all is well. */
+static const char *what_is_misplaced(const PQconninfoOption *options)
+{
+	const char *host = value_of(options, "host"), *port = value_of(options, "port");
+	for (const char *at = strchr(host, '@'); at; at = strchr(at + 1, '@'))
+		if (at > host && at[-1] != ',')
+			return "there is an @ in the host";
+	if (port[strspn(port, "0123456789,")])
+		return "the port is no number";
+	if (!*value_of(options, "user") && strchr(value_of(options, "dbname"), '@'))
+		return "there is an @ in the database's name, and no user";
+	return NULL;
+}
+
+static int check_url(struct pg *c)
+{
+	char *bad = NULL;
+	PQconninfoOption *options = PQconninfoParse(c->url, &bad);
+	const char *misplaced = options ? what_is_misplaced(options) : NULL;
+	int r = 0;
+
+	if (!options)
+		r = refuse_url(c, bad ? bad : "out of memory");
+	else if (misplaced)
+		r = refuse_url(c, misplaced);
+	PQconninfoFree(options);
+	PQfreemem(bad);
+	return r;
 }
 
 static int start_connection(struct pg *c)
 {
 	const char *const keywords[] = { "dbname", "client_encoding", "fallback_application_name", NULL };
 	const char *const values[] = { c->url, "UTF8", c->application, NULL };
-	char *bad = NULL;
+	int r = check_url(c);
 
-	PQconninfoOption *parsed = PQconninfoParse(c->url, &bad);
-	if (!parsed) {
-		pg_set_error(c, "28000", bad ? bad : "out of memory");
-		PQfreemem(bad);
-		return OC_CONFIG;
-	}
-	PQconninfoFree(parsed);
+	if (r < 0)
+		return r;
 	c->conn = PQconnectStartParams(keywords, values, 1);
 	if (!c->conn)
 		return OC_NOMEM;

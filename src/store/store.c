@@ -56,12 +56,22 @@ static void put_parameters(struct buf *b, struct slice rest)
 	}
 }
 
+/* No URL, but "password=…" or "postgres:USER:PASSWORD@HOST" perhaps. */
+static bool may_hide_secret(struct slice text)
+{
+	return text.n && !slice_starts_with(text, SLICE("sqlite:")) && (memchr(text.p, '@', text.n) || memchr(text.p, '=', text.n));
+}
+
 int store_url_for_log(struct slice url, struct arena *a, struct slice *ret)
 {
 	_cleanup_buf_ struct buf b = BUF_INIT;
 	struct slice head = url, tail = SLICE_NONE, parameters = SLICE_NONE;
 	const char *authority = memmem(url.p ? url.p : "", url.n, "://", 3);
 
+	if (!authority && may_hide_secret(url)) {
+		*ret = SLICE("***");
+		return 0;
+	}
 	if (authority) {
 		/* The last '@': a password may hold one that nobody escaped, and hiding too much does no harm. */
 		const char *start = authority + 3, *end = memrchr(start, '@', (size_t)(url.p + url.n - start));
@@ -122,7 +132,7 @@ int store_ops_for_url(struct slice url, struct arena *a, const struct store_ops 
 		return OC_CONFIG;
 	if (store_url_for_log(url, a, &shown) < 0)
 		return OC_NOMEM;
-	if (url.n && !memchr(url.p, ':', url.n))
+	if (url.n && !memchr(url.p, ':', url.n) && slice_eq(url, shown))
 		store_fail(OC_CONFIG, a, ret_message, "the database \"%.*s\" is no URL: for a file write sqlite:%.*s", SLICE_FMT(shown),
 			SLICE_FMT(shown));
 	else

@@ -184,6 +184,31 @@ def test_serve_refuses_a_database_that_is_no_database(run, tmp_path):
     complaint(done)
 
 
+MISWRITTEN = {
+    "percent": "postgresql://u:Geh%zzeim@127.0.0.1:1/db",
+    "at": "postgresql://u:Geh@eim@127.0.0.1:1/db",
+    "slash": "postgresql://u:Geh/eim@127.0.0.1:1/db",
+    "slash after digits": "postgresql://u:1/Geheim@127.0.0.1:1/db",
+    "text after brackets": "postgresql://u:Geheim@[::1]x/db",
+    "open bracket": "postgresql://u:Geheim@[::1/db",
+    "parameter": "postgresql://u@127.0.0.1:1/db?password=Ge=heim",
+    "unknown parameter": "postgresql://u:Geheim@127.0.0.1:1/db?foo=bar",
+    "sslmode": "postgresql://u:Geheim@127.0.0.1:1/db?sslmode=perhaps",
+    "no slashes": "postgres:u:Geheim@127.0.0.1:1/db",
+    "keywords": "host=127.0.0.1 port=1 user=u password=Geheim",
+}
+
+
+@pytest.mark.parametrize("url", MISWRITTEN.values(), ids=MISWRITTEN.keys())
+def test_a_miswritten_database_url_is_refused_without_its_password(run, url):
+    for words in (["serve", "--listen", "127.0.0.1:0"], ["migrate", "status"], ["migrate", "upgrade"], ["check"]):
+        done = run(*words, env={"DATABASE_URL": url})
+        assert done.returncode == (1 if words == ["check"] else 2), words
+        for piece in ("Geh", "eim", "Ge=heim"):
+            assert piece not in done.stdout + done.stderr, words
+    complaint(run("serve", env={"DATABASE_URL": url}))
+
+
 def test_serve_asks_for_the_migration_of_postgres(run, postgres_url):
     done = run("serve", "--database", postgres_url, "--listen", "127.0.0.1:0")
     assert done.returncode == 2

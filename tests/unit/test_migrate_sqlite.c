@@ -276,7 +276,10 @@ static void passwords_are_hidden_in_messages(void **state)
 		{ "postgresql:///x?host=/tmp&password=hush&user=me", "postgresql:///x?host=/tmp&password=***&user=me" },
 		{ "postgresql://db/x?pass%77ord=hush", "postgresql://db/x?pass%77ord=***" },
 		{ "postgresql://me:hush@db/x?sslpassword=hush", "postgresql://me:***@db/x?sslpassword=***" },
+		{ "postgres:me:hush@db/x", "***" },
+		{ "host=db password=hush", "***" },
 		{ "sqlite:outcomed.db", "sqlite:outcomed.db" },
+		{ "sqlite:a=b@c.db", "sqlite:a=b@c.db" },
 		{ "", "" },
 	};
 	for (size_t i = 0; i < sizeof urls / sizeof *urls; i++) {
