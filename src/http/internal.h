@@ -135,7 +135,7 @@ struct connection {
 	struct in6_addr address;            /* IPv4 mapped; IPv6 without its last 64 bits; zero for Unix sockets */
 	bool has_address;
 	_Atomic int state;                  /* enum connection_state */
-	_Atomic int64_t since_ns;           /* of the state; HEAD and BODY: of the request */
+	_Atomic int64_t since_ns;           /* of the state; HEAD and BODY: of the request, then of its last byte */
 	_Atomic bool served;                /* has had an answer */
 	_Atomic bool started;               /* a worker has it */
 	_Atomic bool ended;                 /* the acceptor has shut it down */

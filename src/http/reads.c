@@ -27,17 +27,18 @@ struct reader {
 	pthread_t thread;
 	struct store_reader *store; /* NULL = down */
 	struct arena *arena;
-	bool started, down;
-	bool has_list, has_outcomes, had_outcomes; /* what it is busy with, and what it was busy with before */
+	pthread_cond_t work;
+	bool started, down, sleeping;
+	bool on_duty;               /* will look for outcomes without being woken */
+	bool has_list, was_on_duty; /* busy with a list; was busy with outcomes before */
 };
 
 struct reads {
 	struct http_server *server;
 	pthread_mutex_t lock;
-	pthread_cond_t work;
 	struct queue outcomes, lists;
 	size_t waiting;
-	unsigned count, down_count, lists_running, outcomes_running; /* readers that are busy with the one or the other */
+	unsigned count, down_count, lists_running, on_duty; /* of the readers */
 	bool stop;
 	struct reader readers[];
 };
@@ -61,6 +62,50 @@ static struct read_job *pop(struct queue *q)
 	return job;
 }
 
+/* ---- who works; under the lock ---- */
+
+static unsigned most_lists(const struct reads *reads) { return reads->count > 1 ? reads->count - 1 : 1; }
+
+static bool may_take(const struct reader *r)
+{
+	return !r->down || r->reads->down_count == r->reads->count || r->reads->stop;
+}
+
+static void set_on_duty(struct reader *r, bool on_duty)
+{
+	if (r->on_duty != on_duty)
+		r->reads->on_duty += on_duty ? 1 : -1u;
+	r->on_duty = on_duty;
+}
+
+/* Always the first that can: its caches are warm. */
+static void wake_one(struct reads *reads)
+{
+	for (unsigned i = 0; i < reads->count; i++) {
+		struct reader *r = &reads->readers[i];
+		if (!r->sleeping || !may_take(r))
+			continue;
+		r->sleeping = false;
+		set_on_duty(r, true);
+		pthread_cond_signal(&r->work);
+		return;
+	}
+}
+
+/* Nobody is woken for what somebody will take anyway. */
+static void wake_if_needed(struct reads *reads)
+{
+	bool list = reads->lists.head && reads->lists_running < most_lists(reads);
+	if (list || (reads->outcomes.head && (reads->on_duty == 0 || reads->waiting > (size_t)BATCH * reads->on_duty)))
+		wake_one(reads);
+}
+
+static void wake_all(struct reads *reads)
+{
+	for (unsigned i = 0; i < reads->count; i++)
+		pthread_cond_signal(&reads->readers[i].work);
+}
+
 /* ---- the store of a reader; on its thread ---- */
 
 static void set_down(struct reader *r, bool down)
@@ -70,7 +115,7 @@ static void set_down(struct reader *r, bool down)
 	if (r->down != down)
 		reads->down_count += down ? 1 : -1u;
 	r->down = down;
-	pthread_cond_broadcast(&reads->work);
+	wake_all(reads); /* who may take has changed */
 	pthread_mutex_unlock(&reads->lock);
 }
 
@@ -195,47 +240,44 @@ static void answer(struct reader *r, struct read_job **jobs, size_t n)
 
 /* ---- taking; under the lock ---- */
 
-static bool may_take(const struct reader *r)
-{
-	return !r->down || r->reads->down_count == r->reads->count || r->reads->stop;
-}
-
 static size_t take(struct reader *r, struct read_job **jobs)
 {
 	struct reads *reads = r->reads;
 	size_t n = 0;
-	bool list = reads->lists.head && reads->lists_running < (reads->count > 1 ? reads->count - 1 : 1);
+	bool list = reads->lists.head && reads->lists_running < most_lists(reads);
+	set_on_duty(r, false);
 	if (!may_take(r))
 		return 0;
-	if (list && (r->had_outcomes || !reads->outcomes.head)) {
+	r->has_list = list && (r->was_on_duty || !reads->outcomes.head);
+	if (r->has_list) {
 		jobs[n++] = pop(&reads->lists);
-		r->has_list = true;
 		reads->lists_running++;
 	} else {
 		while (n < BATCH && reads->outcomes.head)
 			jobs[n++] = pop(&reads->outcomes);
-		r->has_outcomes = n > 0;
-		reads->outcomes_running += n > 0;
 	}
 	reads->waiting -= n;
+	set_on_duty(r, n > 0 && !r->has_list);
 	return n;
 }
 
 static void put_down(struct reader *r)
 {
 	r->reads->lists_running -= r->has_list;
-	r->reads->outcomes_running -= r->has_outcomes;
-	r->had_outcomes = r->has_outcomes;
-	r->has_list = r->has_outcomes = false;
+	r->was_on_duty = r->on_duty;
+	r->has_list = false;
 }
 
-/* Who is busy with outcomes looks again when it is done; nobody is woken for what it can take then. */
-static bool somebody_must_wake(const struct reads *reads)
+/* Until it is woken, or, when it is down, until the next try. */
+static int sleep_until(struct reader *r, const struct timespec *until)
 {
-	return reads->lists.head || reads->outcomes_running == 0 || reads->waiting > (size_t)BATCH * reads->outcomes_running;
+	r->sleeping = true;
+	int waited = r->down ? pthread_cond_timedwait(&r->work, &r->reads->lock, until) : pthread_cond_wait(&r->work, &r->reads->lock);
+	r->sleeping = false;
+	return waited;
 }
 
-/* Waits for work, or, when down, for the next try. 0: nothing to do but to look again. */
+/* 0: nothing to do but to look again. */
 static size_t wait_for_work(struct reader *r, struct read_job **jobs, bool *ret_stop)
 {
 	struct reads *reads = r->reads;
@@ -247,8 +289,8 @@ static size_t wait_for_work(struct reader *r, struct read_job **jobs, bool *ret_
 	size_t n;
 	int waited = 0;
 	while ((n = take(r, jobs)) == 0 && !reads->stop && waited != ETIMEDOUT)
-		waited = r->down ? pthread_cond_timedwait(&reads->work, &reads->lock, &until)
-				 : pthread_cond_wait(&reads->work, &reads->lock);
+		waited = sleep_until(r, &until);
+	wake_if_needed(reads); /* what this one left */
 	*ret_stop = reads->stop && n == 0;
 	pthread_mutex_unlock(&reads->lock);
 	return n;
@@ -281,16 +323,12 @@ enum MHD_Result reads_submit(struct connection *c, enum read_kind kind)
 	job->queued_ns = c->request.last_byte_ns;
 	connection_suspend(c);
 	pthread_mutex_lock(&reads->lock);
-	bool taken = reads->waiting < WAITING_LIMIT && !reads->stop, wake = false;
+	bool taken = reads->waiting < WAITING_LIMIT && !reads->stop;
 	if (taken) {
 		push(kind == READ_LIST ? &reads->lists : &reads->outcomes, job);
 		reads->waiting++;
-		wake = somebody_must_wake(reads);
+		wake_if_needed(reads);
 	}
-	if (wake && reads->down_count)
-		pthread_cond_broadcast(&reads->work); /* the first to wake might be one that is down */
-	else if (wake)
-		pthread_cond_signal(&reads->work);
 	pthread_mutex_unlock(&reads->lock);
 	if (!taken)
 		finish_unavailable(job);
@@ -317,11 +355,13 @@ int reads_start(struct http_server *s, struct reads **ret)
 	pthread_condattr_t attributes;
 	pthread_condattr_init(&attributes);
 	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&reads->work, &attributes);
+	for (unsigned i = 0; i < count; i++) {
+		reads->readers[i].reads = reads;
+		pthread_cond_init(&reads->readers[i].work, &attributes);
+	}
 	pthread_condattr_destroy(&attributes);
 	for (unsigned i = 0; i < count; i++) {
 		struct reader *r = &reads->readers[i];
-		r->reads = reads;
 		r->arena = arena_new(READER_ARENA_BYTES);
 		r->started = r->arena && pthread_create(&r->thread, NULL, reader_main, r) == 0;
 		if (!r->started) {
@@ -340,7 +380,7 @@ void reads_stop(struct reads *reads)
 		return;
 	pthread_mutex_lock(&reads->lock);
 	reads->stop = true;
-	pthread_cond_broadcast(&reads->work);
+	wake_all(reads);
 	pthread_mutex_unlock(&reads->lock);
 	for (unsigned i = 0; i < reads->count; i++) {
 		struct reader *r = &reads->readers[i];
@@ -357,8 +397,8 @@ void reads_free(struct reads *reads)
 	for (unsigned i = 0; i < reads->count; i++) {
 		store_reader_close(reads->readers[i].store);
 		arena_free(reads->readers[i].arena);
+		pthread_cond_destroy(&reads->readers[i].work);
 	}
-	pthread_cond_destroy(&reads->work);
 	pthread_mutex_destroy(&reads->lock);
 	free(reads);
 }

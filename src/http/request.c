@@ -189,8 +189,10 @@ static enum MHD_Result body_is_complete(struct connection *c)
 {
 	struct request *r = &c->request;
 	bool again = r->complete;
-	if (!again)
+	if (!again) {
 		r->last_byte_ns = clock_mono_ns();
+		atomic_store_explicit(&c->since_ns, r->last_byte_ns, memory_order_relaxed); /* from here on the time is ours */
+	}
 	r->complete = true;
 	return again || !r->endpoint || !r->endpoint->waits ? run(c) : MHD_YES;
 }

@@ -1,5 +1,6 @@
 """Paths, parameters, tokens and pages of the HTTP interface: what each wrong value is called, and what is shown to whom."""
 
+import concurrent.futures
 import json
 import urllib.parse
 
@@ -114,6 +115,31 @@ def test_an_id_may_be_percent_encoded(api: Daemon):
 @pytest.mark.parametrize("path", ["/api/calls//outcome", "/api/calls/a/b/outcome", "/api/calls/", "/api//calls", "//livez", "/livez/", "/LIVEZ", "/api"])
 def test_paths_are_exact(api: Daemon, path):
     assert api.get(path + "?user_id=a").status == 404
+
+
+def test_answers_of_reads_at_once_are_not_mixed_up(api: Daemon):
+    """Outcomes are looked up many at a time, lists between them: everybody gets their own."""
+    sids = [c["livekitRoomSid"] for c in listed(api).json()["calls"]]
+    user = "user_id=user%201%2B2"
+
+    def ask(n: int) -> bool:
+        connection = api.connect()
+        right = True
+        for i in range(40):
+            sid = sids[(n + i) % 3]
+            if (n + i) % 5 == 0:
+                reply = api.request("GET", f"/api/calls?{user}&limit=1&room_name=none-{n}-{i}", connection=connection)
+                right &= reply.json() == {"calls": [], "nextCursor": None}
+            elif (n + i) % 7 == 0:
+                right &= api.request("GET", f"/api/calls/{sid}/outcome?user_id=user-{n}", connection=connection).status == 404
+            else:
+                reply = api.request("GET", f"/api/calls/{sid}/outcome?{user}", connection=connection)
+                right &= reply.json()["livekitRoomSid"] == sid
+        connection.close()
+        return right
+
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        assert all(pool.map(ask, range(48)))
 
 
 # ---- headers of answers ----
