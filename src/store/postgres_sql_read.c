@@ -56,10 +56,11 @@ static void put_filters(const struct pg_schema *s, struct buf *b)
 		const char *column, *param;
 	} equal[] = { { "direction", "$5" }, { "status", "$6" }, { "phoneNumber", "$7" }, { "livekitRoomName", "$8" } };
 
+	/* By the index, and then exactly: 012 is the number 12, but no other name of the tenant "12". */
 	buf_puts(b, " FROM call_logs l LEFT JOIN call_facts f ON f.\"roomSid\" = l.\"livekitRoomSid\""
 		" WHERE l.\"userId\" = ");
 	pg_sql_to_compare(b, pg_column(s, PG_CALL_LOGS, "userId"), "$1::text");
-	buf_puts(b, " AND ($4::text IS NULL OR " JUDGED_OUTCOME);
+	buf_puts(b, " AND l.\"userId\"::text = $1::text AND ($4::text IS NULL OR " JUDGED_OUTCOME);
 	pg_sql_text(b, pg_column(s, PG_CALL_LOGS, "outcome"), "l");
 	buf_puts(b, " ELSE f.outcome END = $4)");
 	for (size_t i = 0; i < sizeof equal / sizeof *equal; i++) {

@@ -122,6 +122,22 @@ def test_json_keys_of_the_host_stay_beside_ours(serve_on):
 # ---- tenants that the host does not know ----
 
 @pytest.mark.multitenant
+@pytest.mark.parametrize(("sql", "tenant", "others"), [
+    (hosts.STRICT_HOST, "1", ["01", "+1", " 1", "1 ", "1.0", "1e0", "0x1"]),
+    (hosts.UUID_HOST.replace("00000000-0000-4000-8000-000000000001", "a0000000-0000-4000-8000-000000000001"), "a0000000-0000-4000-8000-000000000001",
+     ["A0000000-0000-4000-8000-000000000001", "a0000000000040008000000000000001", "{a0000000-0000-4000-8000-000000000001}"])])
+def test_a_tenant_has_one_spelling(serve_on, sql, tenant, others):
+    """Whatever the type of the host's column takes for equal: the list shows what the outcome shows."""
+    daemon = serve_on(sql)
+    calls = daemon.get("/api/calls?user_id=" + tenant).json()["calls"]
+    assert calls
+    for other in others:
+        query = "user_id=" + urllib.parse.quote(other)
+        assert daemon.get("/api/calls?" + query).json()["calls"] == [], other
+        assert daemon.get(f"/api/calls/{calls[0]['id']}/outcome?{query}").status == 404, other
+
+
+@pytest.mark.multitenant
 @pytest.mark.parametrize(("sql", "tenant"), [(hosts.UUID_HOST, "user-1"), (hosts.UUID_HOST, "00000000-0000-4000-8000-0000000000ff"),
                                              (hosts.ENUM_HOST, "4711"), (hosts.ENUM_HOST, "99999999999999999999"), (hosts.ENUM_HOST, "1 OR 1=1"),
                                              (hosts.OLDER_MODULE, "user-1"), (hosts.OLDER_MODULE_BARE, "no number")])
