@@ -156,7 +156,7 @@ static unsigned what_holds(const struct call_case *c)
 		{ NEED_ONE_SESSION, leg && leg->seat_count == 1 },
 		{ NEED_NOTHING_AFTER, nothing_after(c) },
 		{ NEED_NO_MEETING, !leg || leg->answer == ANSWER_YES || c->view.users + c->view.phones == 0 },
-		{ NEED_AGENT_MET, c->presence.with_agent },
+		{ NEED_AGENT_MET, c->presence.with_agent_ms >= LONG_OVERLAP_MS },
 	};
 	unsigned holds = 0;
 	for (size_t i = 0; i < sizeof CHECKS / sizeof CHECKS[0]; i++)

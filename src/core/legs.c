@@ -70,16 +70,13 @@ static int64_t last_alive_s(const struct fact_session *s)
 static int64_t max64(int64_t x, int64_t y) { return x > y ? x : y; }
 static int64_t min64(int64_t x, int64_t y) { return x < y ? x : y; }
 
-/* A connection that died was gone long before its leave, and LiveKit ends its tracks only then. */
-static int64_t alive_until_ms(const struct fact_session *s, int64_t from_ms)
+/* A connection that died was gone long before LiveKit says so, and its tracks end only then. */
+static int64_t alive_until_ms(const struct fact_session *s, int64_t from_ms, int64_t until_ms)
 {
-	int64_t until = s->ended.at_s * 1000;
-	if (s->left_reason != REASON_CONNECTION_TIMEOUT || s->kind == KIND_SIP)
-		return until;
-	int64_t sign = from_ms;
+	int64_t sign = max64(from_ms, s->joined.at_s * 1000);
 	for (size_t i = 0; i < s->track_count; i++)
 		sign = max64(sign, s->tracks[i].published.at_s * 1000);
-	return min64(until, max64(sign, until - LOST_UNNOTICED_MS));
+	return min64(until_ms, max64(sign, until_ms - LOST_UNNOTICED_MS));
 }
 
 static void seat_init(struct seat *seat, const struct fact_session *s)
@@ -89,11 +86,16 @@ static void seat_init(struct seat *seat, const struct fact_session *s)
 	seat->was_there = !slice_is_none(s->left.event_id) || !slice_is_none(s->joined.event_id) || slice_is_none(s->aborted.event_id);
 	seat->from_lo = session_start_ms(s);
 	if (seat->left) {
-		seat->to_lo = alive_until_ms(s, seat->from_lo);
-		seat->to_hi = s->ended.at_s * 1000 + 999;
+		bool died = s->left_reason == REASON_CONNECTION_TIMEOUT && s->kind != KIND_SIP;
+		seat->to_lo = s->ended.at_s * 1000;
+		seat->to_hi = seat->to_lo + 999;
+		if (died)
+			seat->to_lo = alive_until_ms(s, seat->from_lo, seat->to_lo);
+		seat->alive_ms = seat->to_lo;
 	} else {
 		seat->to_lo = max64(seat->from_lo, last_alive_s(s) * 1000);
 		seat->to_hi = INT64_MAX;
+		seat->alive_ms = alive_until_ms(s, seat->from_lo, seat->to_lo);
 	}
 	seat->from_hi = slice_is_none(s->joined.event_id) ? min64(seat->from_lo + UNSEEN_JOIN_MS, seat->to_hi)
 		: max64(seat->from_lo, s->joined.at_s * 1000 + 999);
@@ -322,6 +324,13 @@ static int witness_rank(const struct leg *leg)
 	return leg->answer != ANSWER_YES ? leg->answer == ANSWER_MAYBE : leg->bridge_only ? 2 : leg->assumed ? 3 : 4;
 }
 
+/* Wherever in its interval the leg became active. What began after that was heard at once. */
+static bool heard_surely(const struct leg *leg, const struct audible *w)
+{
+	int64_t active_hi = leg->seats[0]->from_hi;
+	return w->from_lo >= active_hi || (!w->end_unseen && active_hi + LEGS_MARGIN_MS <= min64(leg->to_lo, w->to_lo));
+}
+
 /* Takes it as the leg's witness where it is a better or an earlier one. */
 static void consider(struct leg *leg, const struct audible *w, enum witness kind, struct slice by)
 {
@@ -339,7 +348,7 @@ static void consider(struct leg *leg, const struct audible *w, enum witness kind
 	with.answer = sure ? ANSWER_YES : ANSWER_MAYBE;
 	with.witness = kind;
 	with.bridge_only = w->weak;
-	with.assumed = !proved || w->unsure;
+	with.assumed = !proved || w->unsure || !heard_surely(leg, w);
 	with.answer_seen = w->seen;
 	with.answer_by = by;
 	with.answer_lo = max64(w->from_lo, leg->joined_at_ms);

@@ -30,6 +30,7 @@ struct seat {
 	bool superseded;  /* the same identity came back later */
 	bool left;        /* a leave or an abort was seen */
 	int64_t from_lo, from_hi, to_lo, to_hi;
+	int64_t alive_ms; /* until when it was surely there, though its connection may have died without a word */
 };
 
 struct leg {
@@ -86,7 +87,7 @@ OC_NODISCARD int room_view_make(const struct facts *f, struct arena *a, struct r
 struct presence {
 	enum answer answer;
 	int64_t overlap_ms;       /* the longest time they were certainly together */
-	bool with_agent;          /* a user and an agent surely met */
+	int64_t with_agent_ms;    /* the longest that a user and an agent were */
 	const struct seat *one, *other; /* the first two that surely met, else that may have */
 	int64_t possible_ms;            /* when the first two may have met */
 	const struct seat *end;   /* whose leave ended it; NULL = not seen */

@@ -29,12 +29,14 @@ static void find_meetings(const struct room_view *v, struct presence *p)
 			bool possible = x->from_lo < y->to_hi && y->from_lo < x->to_hi;
 			if (!possible)
 				continue;
-			p->with_agent |= sure && !(is_user(x) && is_user(y));
 			enum answer answer = sure ? ANSWER_YES : ANSWER_MAYBE;
 			int64_t met = max64(x->from_lo, y->from_lo);
 			if (!p->possible_ms || met < p->possible_ms)
 				p->possible_ms = met;
-			p->overlap_ms = max64(p->overlap_ms, min64(x->to_lo, y->to_lo) - met);
+			int64_t together_ms = min64(x->alive_ms, y->alive_ms) - met;
+			p->overlap_ms = max64(p->overlap_ms, together_ms);
+			if (sure && !(is_user(x) && is_user(y)))
+				p->with_agent_ms = max64(p->with_agent_ms, together_ms);
 			if (answer > p->answer || (answer == p->answer && (!p->one || met < first))) {
 				p->answer = answer;
 				p->one = x->from_lo <= y->from_lo ? x : y;

@@ -283,6 +283,24 @@ static void user_whom_only_a_dead_connection_met(struct history *h)
 	room_finished(h, 24000);
 }
 
+/* The same, with an agent who looked in while nobody was alive in the room. */
+static void user_whom_nobody_met_alive(struct history *h)
+{
+	static const struct who LATER = { .sid = "PA_later", .identity = "web-later", .kind = KIND_STANDARD, .joined_ms = 15000 };
+	struct who agent = SILENT_AGENT;
+	agent.joined_ms = 12000;
+	room_started(h);
+	joins(h, &USER, STATUS_NONE, 5040);
+	publishes(h, &USER, "TR_user", 5300);
+	joins(h, &agent, STATUS_NONE, 12030);
+	goes(h, &agent, REASON_CLIENT_INITIATED, 13700);
+	joins(h, &LATER, STATUS_NONE, 15030);
+	goes(h, &LATER, REASON_CLIENT_INITIATED, 23600);
+	unpublishes(h, &USER, "TR_user", 5300, 29200);
+	goes(h, &USER, REASON_CONNECTION_TIMEOUT, 29200);
+	room_finished(h, 32000);
+}
+
 /* An ingress keeps the room open long after the first user, so the room's end says nothing of when that one left. */
 static void users_who_missed_each_other_while_a_stream_ran(struct history *h)
 {
@@ -336,6 +354,23 @@ static void caller_whom_the_agent_had_muted_itself_for(struct history *h)
 	room_finished(h, 12000);
 }
 
+/* An old server, which tells joining to the second and takes a second more to connect: the user's audio ended just before. */
+static void caller_who_connected_after_the_audio_had_ended(struct history *h)
+{
+	struct who late = CALLER;
+	late.joined_ms = 11000;
+	room_started(h);
+	joins(h, &USER, STATUS_NONE, 40);
+	publishes(h, &USER, "TR_user", 11250);
+	unpublishes(h, &USER, "TR_user", 11250, 11990);
+	joins(h, &late, STATUS_RINGING, 12300);
+	h->events[h->n - 1].participant.joined_at_whole_s = true;
+	goes(h, &USER, REASON_CLIENT_INITIATED, 15800);
+	leaves(h, &late, REASON_CLIENT_INITIATED, STATUS_HANGUP, true, 18900);
+	h->events[h->n - 1].participant.joined_at_whole_s = true;
+	room_finished(h, 21000);
+}
+
 /* Of the second attempt, which was answered, nothing but the tracks and the room's end need arrive. */
 static void busy_says_the_dialer_then_answered(struct history *h)
 {
@@ -379,10 +414,12 @@ static const struct scenario SCENARIOS[] = {
 	{ "user for a blink", user_for_a_blink, UNANSWERED | FAILED },
 	{ "user dialing a busy phone", user_dialing_a_busy_phone, BUSY },
 	{ "user whom only a dead connection met", user_whom_only_a_dead_connection_met, UNANSWERED | FAILED },
+	{ "user whom nobody met alive", user_whom_nobody_met_alive, UNANSWERED | FAILED },
 	{ "users who missed each other while a stream ran", users_who_missed_each_other_while_a_stream_ran, UNANSWERED },
 	{ "agent and user until a transfer failed", agent_and_user_until_a_transfer_failed, DONE },
 	{ "caller gone before the dialed phone was taken", caller_gone_before_the_dialed_phone_was_taken, UNANSWERED },
 	{ "caller whom the agent had muted itself for", caller_whom_the_agent_had_muted_itself_for, UNANSWERED },
+	{ "caller who connected after the audio had ended", caller_who_connected_after_the_audio_had_ended, UNANSWERED },
 	{ "busy, says the dialer, then answered", busy_says_the_dialer_then_answered, DONE },
 };
 

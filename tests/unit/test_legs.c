@@ -231,6 +231,7 @@ static void audio_whose_end_nobody_saw_is_assumed_to_have_lasted(void **state)
 	late.joined_ms = 10000;
 	joins(h, &USER, STATUS_NONE, 30);
 	publishes(h, &USER, "TR_user", 60);
+	joins(h, &late, STATUS_RINGING, 10030);
 	leaves(h, &late, REASON_CLIENT_INITIATED, STATUS_HANGUP, true, 15000);
 	struct room_view v = view_of(h);
 	assert_int_equal(v.legs[0].answer, ANSWER_YES);
