@@ -39,7 +39,7 @@ static inline int slice_cmp(struct slice a, struct slice b)
 
 static inline bool slice_starts_with(struct slice s, struct slice prefix)
 {
-	return s.n >= prefix.n && (prefix.n == 0 || memcmp(s.p, prefix.p, prefix.n) == 0);
+	return s.n >= prefix.n && (prefix.n == 0 || (s.p && memcmp(s.p, prefix.p, prefix.n) == 0));
 }
 
 bool slice_eq_nocase(struct slice a, struct slice b); /* ASCII letters only */

@@ -59,7 +59,7 @@ static void put_parameters(struct buf *b, struct slice rest)
 /* No URL, but "password=…" or "postgres:USER:PASSWORD@HOST" perhaps. */
 static bool may_hide_secret(struct slice text)
 {
-	return text.n && !slice_starts_with(text, SLICE("sqlite:")) && (memchr(text.p, '@', text.n) || memchr(text.p, '=', text.n));
+	return text.p && text.n && !slice_starts_with(text, SLICE("sqlite:")) && (memchr(text.p, '@', text.n) || memchr(text.p, '=', text.n));
 }
 
 int store_url_for_log(struct slice url, struct arena *a, struct slice *ret)
