@@ -5,6 +5,7 @@
 #define DELIVERY_S 45           /* LiveKit queues an event for 30 s and tries for 15 s more */
 #define ANSWERED_LIMIT_S (25 * 3600) /* LiveKit ends SIP calls after 24 h at the latest */
 #define OPEN_LIMIT_S (6 * 3600)
+#define LIMIT_STEP_S 600        /* either limit ends at full ten minutes: a deadline that moved with each event would be written with each */
 #define AGENT_ERROR_GRACE_S 30
 #define MEDIA_TIMEOUT_MS 14000  /* 15 s, and some for rounding */
 #define LOST_NOTICE_S 30        /* LiveKit notices a dead connection after some 20 s */
@@ -313,6 +314,8 @@ static bool may_be_talking(const struct call_case *c)
 	return false;
 }
 
+static int64_t round_up(int64_t s, int64_t step) { return (s + step - 1) / step * step; }
+
 int64_t case_deadline_ms(const struct call_case *c, bool *ret_over)
 {
 	const struct room_view *v = &c->view;
@@ -331,6 +334,6 @@ int64_t case_deadline_ms(const struct call_case *c, bool *ret_over)
 		sooner(&due, (v->ended_mark->mark.at_ms ? v->ended_mark->mark.at_ms / 1000 : v->ended_mark->at_s) + DELIVERY_S);
 	int64_t last = max64(v->facts->last_event_s, v->facts->creation_time_ms / 1000);
 	if (last)
-		sooner(&due, last + (may_be_talking(c) ? ANSWERED_LIMIT_S : OPEN_LIMIT_S));
+		sooner(&due, round_up(last + (may_be_talking(c) ? ANSWERED_LIMIT_S : OPEN_LIMIT_S), LIMIT_STEP_S));
 	return due * 1000;
 }

@@ -4,7 +4,7 @@
  *
  * When a call is over: room_finished was seen; or 45 s (queue and retries of LiveKit's delivery) after the room is known to have closed;
  * or the room's departure timeout and 45 s after the last guest's leave; or, where no leave comes, 25 h after the last event while a
- * phone may be talking (LiveKit ends SIP calls after 24 h) and 6 h otherwise. */
+ * phone may be talking (LiveKit ends SIP calls after 24 h) and 6 h otherwise, at the next full ten minutes. */
 #include "core/case.h"
 
 #define TRACK_SLACK_MS 30 /* LiveKit's 200 OK is this near the announcement of the track that it waits for */

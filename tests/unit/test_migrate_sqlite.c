@@ -73,7 +73,7 @@ static void from_nothing_all_is_made(void **state)
 	assert_int_equal(st.st_mode & 0777, 0600);
 	s = status(f);
 	assert_true(s.version == s.latest && !s.host_call_logs && !s.older_module && s.can_insert);
-	assert_sql(f, "5", "SELECT count(*) FROM sqlite_schema WHERE type = 'index' AND name LIKE 'idx_lce_%%'");
+	assert_sql(f, "6", "SELECT count(*) FROM sqlite_schema WHERE type = 'index' AND name LIKE 'idx_lce_%%'");
 	assert_sql(f, "3", "SELECT count(*) FROM sqlite_schema WHERE type = 'index' AND name LIKE 'idx_call_logs_%%'");
 	assert_sql(f, "wal", "PRAGMA journal_mode");
 	fixture_open(f);
@@ -87,7 +87,7 @@ static void a_second_upgrade_changes_nothing(void **state)
 	assert_int_equal(upgrade(f, 0, NULL), 0);
 	assert_true(was_said("nothing to do"));
 	assert_string_equal(schema(f), before);
-	assert_sql(f, "2", "SELECT count(*) FROM outcomed_migrations");
+	assert_sql(f, "3", "SELECT count(*) FROM outcomed_migrations");
 }
 
 static void from_an_earlier_version_the_rows_are_kept(void **state)

@@ -1,0 +1,6 @@
+DROP TABLE IF EXISTS call_revisions;
+DROP TABLE IF EXISTS call_legs;
+DROP INDEX IF EXISTS idx_call_facts_watch;
+ALTER TABLE call_facts DROP COLUMN "watchAtMs";
+DROP INDEX IF EXISTS idx_lce_unbound_sip;
+ALTER TABLE livekit_call_events DROP COLUMN "sipCallId";

@@ -1,0 +1,24 @@
+-- Marks by sip.callID, the legs of a call, verdicts that were final and then changed, and when the watcher should ask LiveKit.
+ALTER TABLE livekit_call_events ADD COLUMN "sipCallId" TEXT;
+CREATE INDEX idx_lce_unbound_sip ON livekit_call_events ("sipCallId") WHERE "roomSid" IS NULL AND "sipCallId" IS NOT NULL;
+
+ALTER TABLE call_facts ADD COLUMN "watchAtMs" INTEGER;
+CREATE INDEX idx_call_facts_watch ON call_facts ("watchAtMs") WHERE "watchAtMs" IS NOT NULL;
+
+-- sip.callID -> call, of every leg.
+CREATE TABLE call_legs (
+	"sipCallId" TEXT NOT NULL,
+	"roomSid" TEXT NOT NULL,
+	PRIMARY KEY ("sipCallId", "roomSid")
+) STRICT, WITHOUT ROWID;
+
+-- The verdicts that a later one replaced; the present one is in call_facts.
+CREATE TABLE call_revisions (
+	"roomSid" TEXT NOT NULL,
+	revision INTEGER NOT NULL,
+	outcome TEXT,
+	rules INTEGER,
+	verdict TEXT,
+	"createdAt" TEXT NOT NULL,
+	PRIMARY KEY ("roomSid", revision)
+) STRICT, WITHOUT ROWID;
