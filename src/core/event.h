@@ -127,6 +127,7 @@ enum egress_status {
 	X("answered", MARK_ANSWERED) \
 	X("sip_result", MARK_SIP_RESULT) \
 	X("machine", MARK_MACHINE) \
+	X("human", MARK_HUMAN) \
 	X("transferred", MARK_TRANSFERRED) \
 	X("ended", MARK_ENDED) \
 	X("note", MARK_NOTE)
@@ -198,9 +199,11 @@ struct event_mark {
 	enum mark_source source;
 	int64_t at_ms; /* when it happened; 0 = not said */
 	int64_t within_ms; /* it happened in (at_ms - within_ms, at_ms]; 0 = exactly then */
+	int64_t posted_ms; /* when it was taken in: of two marks of one source about one thing the later one stands; 0 = not said */
 	int sip_code;  /* 100..699, or 0 */
 	struct slice sip_text, value;
 	struct slice sip_call_id, call_id; /* which leg or call is meant, as far as the sender said */
+	struct slice tenant; /* who posted it; none = one who may speak for every tenant */
 };
 
 struct event {

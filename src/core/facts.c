@@ -243,23 +243,26 @@ static int mark_cmp(const struct fact_mark *x, const struct fact_mark *y)
 	const int64_t numbers[][2] = {
 		{ (int64_t)x->mark.kind, (int64_t)y->mark.kind }, { (int64_t)x->mark.source, (int64_t)y->mark.source },
 		{ x->mark.at_ms, y->mark.at_ms }, { x->mark.within_ms, y->mark.within_ms }, { x->mark.sip_code, y->mark.sip_code },
-		{ x->at_s, y->at_s },
+		{ x->mark.posted_ms, y->mark.posted_ms }, { x->at_s, y->at_s },
+	};
+	const struct slice texts[][2] = {
+		{ x->mark.sip_text, y->mark.sip_text }, { x->mark.value, y->mark.value }, { x->mark.sip_call_id, y->mark.sip_call_id },
+		{ x->mark.call_id, y->mark.call_id }, { x->mark.tenant, y->mark.tenant },
 	};
 	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
 		if (numbers[i][0] != numbers[i][1])
 			return numbers[i][0] < numbers[i][1] ? -1 : 1;
-	int c = slice_cmp(x->mark.sip_text, y->mark.sip_text);
-	if (c == 0)
-		c = slice_cmp(x->mark.value, y->mark.value);
-	if (c == 0)
-		c = slice_cmp(x->mark.sip_call_id, y->mark.sip_call_id);
-	return c ? c : slice_cmp(x->mark.call_id, y->mark.call_id);
+	int c = 0;
+	for (size_t i = 0; c == 0 && i < sizeof texts / sizeof texts[0]; i++)
+		c = slice_cmp(texts[i][0], texts[i][1]);
+	return c;
 }
 
 static int join_mark(struct facts *f, const struct fact_mark *other)
 {
 	struct fact_mark copy = *other;
-	struct slice *texts[] = { &copy.mark.sip_text, &copy.mark.value, &copy.mark.sip_call_id, &copy.mark.call_id };
+	struct slice *texts[] = { &copy.mark.sip_text, &copy.mark.value, &copy.mark.sip_call_id, &copy.mark.call_id,
+		&copy.mark.tenant };
 	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
 		if (!arena_copy(f->arena, slice_is_empty(*texts[i]) ? SLICE_NONE : *texts[i], texts[i]))
 			return OC_NOMEM;
@@ -442,6 +445,7 @@ static int fold_mark(struct facts *f, const struct event *e)
 	struct fact_mark one = { .event_id = e->id, .mark = e->mark, .at_s = time_s(e->created_at_s) };
 	one.mark.at_ms = time_ms(e->mark.at_ms);
 	one.mark.within_ms = time_ms(e->mark.within_ms);
+	one.mark.posted_ms = time_ms(e->mark.posted_ms);
 	if (e->mark.sip_code < 100 || e->mark.sip_code > 699)
 		one.mark.sip_code = 0;
 	return slice_is_empty(e->id) ? 0 : join_mark(f, &one);
@@ -470,6 +474,8 @@ int facts_fold(struct facts *f, const struct event *e)
 		join_max(&f->last_event_s, time_s(e->created_at_s));
 		return 0;
 	}
+	if (e->type == EVENT_MARK)
+		return fold_mark(f, e);
 	int r = join_key_id(f, e->key_id);
 	if (r == 0)
 		r = fold_call(f, e);
@@ -489,7 +495,6 @@ int facts_fold(struct facts *f, const struct event *e)
 	case EVENT_EGRESS_ENDED:
 		return fold_egress(f, e);
 	case EVENT_MARK:
-		return fold_mark(f, e);
 	case EVENT_UNKNOWN:
 	case EVENT_ROOM_STARTED:
 	case EVENT_ROOM_FINISHED:
@@ -499,5 +504,28 @@ int facts_fold(struct facts *f, const struct event *e)
 	case EVENT_AGENT_JOB_ENDED:
 		return 0;
 	}
+	return 0;
+}
+
+/* ---- whose marks ---- */
+
+static bool may_speak(struct slice poster, struct slice tenant) { return slice_is_empty(poster) || slice_eq(poster, tenant); }
+
+int facts_for_tenant(const struct facts *f, struct slice tenant, struct arena *a, struct facts *ret)
+{
+	struct facts view = *f;
+	size_t n = 0;
+	for (size_t i = 0; i < f->mark_count; i++)
+		n += may_speak(f->marks[i].mark.tenant, tenant);
+	if (n < f->mark_count) {
+		view.marks = ARENA_ARRAY(a, struct fact_mark, n);
+		if (!view.marks)
+			return OC_NOMEM;
+		view.mark_count = 0;
+		for (size_t i = 0; i < f->mark_count; i++)
+			if (may_speak(f->marks[i].mark.tenant, tenant))
+				view.marks[view.mark_count++] = f->marks[i];
+	}
+	*ret = view;
 	return 0;
 }

@@ -2,7 +2,8 @@
  *
  * Facts are a join-semilattice: folding an event in and merging two facts are commutative, associative and
  * idempotent, so neither order nor duplicates nor the number of nodes can matter. Every field is a minimum, a
- * maximum, a union or an OR over events; nothing is ever "the last one". The receiver's clock is nowhere in here.
+ * maximum, a union or an OR over events; nothing is ever "the last one". The receiver's clock is nowhere in here but in marks, and a
+ * mark adds to the marks alone: no witness moves the call's own times or names.
  * Pure: no I/O, no clock, no globals. One thread at a time owns a struct facts; it lives in an arena.
  *
  * Canonical form (facts_encode): one record a line, fields separated by TAB, records sorted, bytes outside
@@ -107,6 +108,10 @@ OC_NODISCARD int facts_add_tenant(struct facts *f, enum tenant_rank rank, struct
 
 /* into := into ∪ other. Strings are copied. */
 OC_NODISCARD int facts_merge(struct facts *into, const struct facts *other);
+
+/* What the call's tenant may see and be judged by: the facts without marks that another tenant posted. A call of no known tenant (none)
+ * sees only marks of those who may speak for every tenant. A shallow view: it shares everything with `f` and is not to be folded into. */
+OC_NODISCARD int facts_for_tenant(const struct facts *f, struct slice tenant, struct arena *a, struct facts *ret);
 
 /* The canonical bytes, appended to b. */
 void facts_encode(const struct facts *f, struct buf *b);

@@ -50,6 +50,7 @@ static const struct field MARK[] = {
 	ENUM(fact_mark, mark.source, MARK_SOURCE_NONE, MARK_SOURCE_WATCHER), TIME_MS(fact_mark, mark.at_ms),
 	TIME_MS(fact_mark, mark.within_ms), ENUM(fact_mark, mark.sip_code, 0, 699), TEXT(fact_mark, mark.sip_text),
 	TEXT(fact_mark, mark.value), TEXT(fact_mark, mark.sip_call_id), TEXT(fact_mark, mark.call_id),
+	TIME_MS(fact_mark, mark.posted_ms), TEXT(fact_mark, mark.tenant),
 };
 static const struct field SESSION[] = {
 	TEXT(fact_session, sid), TEXT(fact_session, identity), ENUM(fact_session, kind, KIND_UNKNOWN, KIND_OTHER),

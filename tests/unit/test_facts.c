@@ -253,6 +253,51 @@ static void marks_are_all_kept_by_their_ids(void **state)
 	assert_int_equal(f->marks[0].mark.sip_code, 486);
 }
 
+static void a_mark_moves_neither_the_times_nor_the_names_nor_the_tenant_of_the_call(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	room_started(h);
+	struct facts *before = facts_of(h);
+	for (int64_t at = -100000; at < 2000000; at += 1000000) {
+		struct event *m = marks(h, MARK_NOTE, MARK_SOURCE_APP, 0, at);
+		m->room.name = SLICE("zoo");
+		m->room.tenant = m->key_id = SLICE("evil");
+		m->room.creation_time_ms = 1;
+		m->room.departure_timeout_s = 900;
+	}
+	struct facts *f = facts_of(h);
+	assert_int_equal(f->mark_count, 3);
+	f->mark_count = 0;
+	assert_same(h, f, before);
+}
+
+static size_t marks_seen(struct history *h, const struct facts *f, struct slice tenant)
+{
+	struct facts view;
+	assert_int_equal(facts_for_tenant(f, tenant, h->a, &view), 0);
+	assert_int_equal(view.session_count, f->session_count);
+	for (size_t i = 0; i < view.mark_count; i++)
+		assert_true(slice_is_none(view.marks[i].mark.tenant) || slice_eq(view.marks[i].mark.tenant, tenant));
+	return view.mark_count;
+}
+
+static void a_tenant_sees_its_own_marks_and_those_of_nobody(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	joins(h, &CALLEE, STATUS_DIALING, 80);
+	marks(h, MARK_ANSWERED, MARK_SOURCE_DIALER, 0, 1000)->mark.tenant = SLICE("acme");
+	marks(h, MARK_NOTE, MARK_SOURCE_APP, 0, 1000)->mark.tenant = SLICE("ac");
+	(void)marks(h, MARK_ANSWERED, MARK_SOURCE_WATCHER, 0, 1000);
+	const struct facts *f = facts_of(h);
+	assert_int_equal(f->mark_count, 3);
+	assert_int_equal(marks_seen(h, f, SLICE("acme")), 2);
+	assert_int_equal(marks_seen(h, f, SLICE("ac")), 2);
+	assert_int_equal(marks_seen(h, f, SLICE("other")), 1);
+	assert_int_equal(marks_seen(h, f, SLICE_NONE), 1);
+}
+
 static void tenants_are_witnesses_by_rank_each_once(void **state)
 {
 	(void)state;
@@ -331,6 +376,8 @@ int main(void)
 		cmocka_unit_test(an_egress_grows_to_its_end_and_never_back),
 		cmocka_unit_test(an_egress_that_never_got_an_id_is_no_egress),
 		cmocka_unit_test(marks_are_all_kept_by_their_ids),
+		cmocka_unit_test(a_mark_moves_neither_the_times_nor_the_names_nor_the_tenant_of_the_call),
+		cmocka_unit_test(a_tenant_sees_its_own_marks_and_those_of_nobody),
 		cmocka_unit_test(tenants_are_witnesses_by_rank_each_once),
 		cmocka_unit_test(what_is_no_time_or_no_code_counts_as_unknown),
 		cmocka_unit_test(more_keys_than_are_kept_do_not_spoil_the_call),

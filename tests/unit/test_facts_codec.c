@@ -26,7 +26,10 @@ static void full_history(struct history *h)
 	publishes(h, &USER, "TR_user", 400);
 	history_add(h, EVENT_EGRESS_ENDED, 9000)->egress =
 		(struct event_egress){ .egress_id = SLICE("EG_1"), .status = EGRESS_COMPLETE, .location = SLICE("s3://b/a.ogg") };
-	marks(h, MARK_SIP_RESULT, MARK_SOURCE_DIALER, 486, 900)->mark.sip_text = SLICE("Busy Here");
+	struct event *m = marks(h, MARK_SIP_RESULT, MARK_SOURCE_DIALER, 486, 900);
+	m->mark.sip_text = SLICE("Busy Here");
+	m->mark.tenant = SLICE("acme");
+	m->mark.posted_ms = T0 + 950;
 	h->events[0].room.tenant = SLICE("acme");
 	h->events[0].key_id = SLICE("APIkey");
 	h->events[1].participant.tenant = SLICE("acme");
