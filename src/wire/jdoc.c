@@ -505,3 +505,28 @@ uint32_t jdoc_member(const struct jdoc *j, uint32_t object, struct slice name)
 			return key + 1;
 	return 0;
 }
+
+const char *jdoc_fault_text(enum jdoc_fault fault)
+{
+	switch (fault) {
+	case JDOC_OK:
+		return "";
+	case JDOC_SYNTAX:
+		return "not JSON";
+	case JDOC_TOO_DEEP:
+		return "nested too deeply";
+	case JDOC_TOO_MANY:
+		return "too many values";
+	case JDOC_DUPLICATE_KEY:
+		return "a name occurs twice in the object that ends here";
+	case JDOC_BAD_UTF8:
+		return "not UTF-8";
+	case JDOC_NUL:
+		return "a NUL character in a string";
+	case JDOC_SURROGATE:
+		return "half a surrogate pair in a string";
+	case JDOC_NUMBER_RANGE:
+		return "a number out of range";
+	}
+	return "";
+}

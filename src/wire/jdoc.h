@@ -22,6 +22,9 @@ enum jdoc_fault {
 	JDOC_DUPLICATE_KEY, JDOC_BAD_UTF8, JDOC_NUL, JDOC_SURROGATE, JDOC_NUMBER_RANGE,
 };
 
+/* For people; empty for JDOC_OK. */
+const char *jdoc_fault_text(enum jdoc_fault fault);
+
 /* An object's children are key, value, key, value, …; a key is a JDOC_STRING. */
 struct jdoc_node {
 	uint32_t start, end; /* bytes of the text; a string's without its quotes */

@@ -84,38 +84,13 @@ static int read_part(struct parser *p, uint32_t key)
 	return 0;
 }
 
-static const char *fault_text(enum jdoc_fault fault)
-{
-	switch (fault) {
-	case JDOC_OK:
-		return "";
-	case JDOC_SYNTAX:
-		return "not JSON";
-	case JDOC_TOO_DEEP:
-		return "nested too deeply";
-	case JDOC_TOO_MANY:
-		return "too many values";
-	case JDOC_DUPLICATE_KEY:
-		return "a name occurs twice in the object that ends here";
-	case JDOC_BAD_UTF8:
-		return "not UTF-8";
-	case JDOC_NUL:
-		return "a NUL character in a string";
-	case JDOC_SURROGATE:
-		return "half a surrogate pair in a string";
-	case JDOC_NUMBER_RANGE:
-		return "a number out of range";
-	}
-	return "";
-}
-
 static int complain_of_fault(struct parser *p)
 {
 	size_t line = 1;
 	for (uint32_t i = 0; i < p->j->fault_at && i < p->j->text.n; i++)
 		line += p->j->text.p[i] == '\n';
 	_cleanup_buf_ struct buf b = BUF_INIT;
-	buf_putf(&b, "line %zu: %s", line, fault_text(p->j->fault));
+	buf_putf(&b, "line %zu: %s", line, jdoc_fault_text(p->j->fault));
 	if (buf_failed(&b))
 		return OC_NOMEM;
 	buf_putc(&b, 0);
