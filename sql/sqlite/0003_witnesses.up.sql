@@ -2,6 +2,12 @@
 ALTER TABLE livekit_call_events ADD COLUMN "sipCallId" TEXT;
 CREATE INDEX idx_lce_unbound_sip ON livekit_call_events ("sipCallId") WHERE "roomSid" IS NULL AND "sipCallId" IS NOT NULL;
 
+-- The room's start, for matching by name: it stays as it is while the call's start moves with those who come.
+ALTER TABLE call_facts ADD COLUMN "roomStartedAtMs" INTEGER;
+UPDATE call_facts SET "roomStartedAtMs" = "startedAtMs";
+DROP INDEX idx_call_facts_name;
+CREATE INDEX idx_call_facts_name ON call_facts ("roomName", "roomStartedAtMs");
+
 ALTER TABLE call_facts ADD COLUMN "watchAtMs" INTEGER;
 CREATE INDEX idx_call_facts_watch ON call_facts ("watchAtMs") WHERE "watchAtMs" IS NOT NULL;
 

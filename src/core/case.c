@@ -314,6 +314,8 @@ static bool may_be_talking(const struct call_case *c)
 	return false;
 }
 
+static int64_t last_event_s(const struct room_view *v) { return max64(v->facts->last_event_s, v->facts->creation_time_ms / 1000); }
+
 static int64_t round_up(int64_t s, int64_t step) { return (s + step - 1) / step * step; }
 
 int64_t case_deadline_ms(const struct call_case *c, bool *ret_over)
@@ -332,8 +334,14 @@ int64_t case_deadline_ms(const struct call_case *c, bool *ret_over)
 		sooner(&due, gone + DELIVERY_S + (guests ? departure_s(v->facts) : EMPTY_TIMEOUT_S));
 	if (v->ended_mark)
 		sooner(&due, (v->ended_mark->mark.at_ms ? v->ended_mark->mark.at_ms / 1000 : v->ended_mark->at_s) + DELIVERY_S);
-	int64_t last = max64(v->facts->last_event_s, v->facts->creation_time_ms / 1000);
+	int64_t last = last_event_s(v);
 	if (last)
 		sooner(&due, round_up(last + (may_be_talking(c) ? ANSWERED_LIMIT_S : OPEN_LIMIT_S), LIMIT_STEP_S));
 	return due * 1000;
+}
+
+int64_t case_first_look_ms(const struct call_case *c)
+{
+	int64_t last = last_event_s(&c->view);
+	return last ? round_up(last + OPEN_LIMIT_S, LIMIT_STEP_S) * 1000 : 0;
 }

@@ -18,6 +18,8 @@ OC_NODISCARD int case_make(const struct facts *f, struct arena *a, struct call_c
 
 /* When the call counts as over although nothing more comes: milliseconds, 0 = never. *ret_over: it is over by an event. */
 int64_t case_deadline_ms(const struct call_case *c, bool *ret_over);
+/* The shorter limit of an open call, also where the longer one holds: so that nothing is to be written when somebody answers. 0 = none. */
+int64_t case_first_look_ms(const struct call_case *c);
 
 /* The row's confidence, lowered where something it needs does not hold. */
 enum confidence case_confidence(const struct call_case *c, const struct rule *r);

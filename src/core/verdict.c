@@ -160,7 +160,8 @@ int verdict_classify(const struct facts *f, unsigned rules, int64_t as_of_ms, st
 	bool over;
 	int64_t due_ms = case_deadline_ms(&c, &over);
 	over |= due_ms != 0 && as_of_ms >= due_ms;
-	struct verdict v = { .rules = rules, .due_at_ms = over ? 0 : due_ms };
+	int64_t look_ms = case_first_look_ms(&c);
+	struct verdict v = { .rules = rules, .due_at_ms = over ? 0 : look_ms > as_of_ms && look_ms < due_ms ? look_ms : due_ms };
 	const struct rule *r = over ? rules_match(&c.rule_case) : NULL;
 	set_call(&c, over, &v);
 	set_span(&c, r, &v);

@@ -117,7 +117,7 @@ struct verdict {
 	int64_t answered_at_ms, answered_at_earliest_ms, answered_at_latest_ms;
 	struct slice answered_source;
 	int64_t ring_seconds, talk_seconds;
-	/* The as-of time at which this verdict would change with no further event; 0 = never. */
+	/* The as-of time at which this verdict may change with no further event; 0 = never. */
 	int64_t due_at_ms;
 };
 

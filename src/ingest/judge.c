@@ -68,14 +68,19 @@ static int fold(struct batch *b, struct call_row *row, const struct event *ev, s
 
 /* ---- which call of this name was open then? ---- */
 
+/* When the room began, which does not change as its participants come; 0 where nothing was heard of it. */
+static int64_t room_start_ms(const struct facts *f)
+{
+	if (f->creation_time_ms)
+		return f->creation_time_ms;
+	return (f->started.at_s ? f->started.at_s : f->first_event_s) * 1000;
+}
+
 /* Not the smallest of all: an event that was let in two seconds early would open the door for one two seconds earlier. */
 static int64_t start_of(const struct facts *f, const struct call_row *row)
 {
-	if (f->creation_time_ms)
-		return f->creation_time_ms / 1000;
-	if (f->started.at_s)
-		return f->started.at_s;
-	return f->first_event_s ? f->first_event_s : row->started_at_ms / 1000;
+	int64_t ms = room_start_ms(f);
+	return (ms ? ms : row->room_started_at_ms) / 1000;
 }
 
 static int64_t end_of(const struct facts *f, const struct call_row *row)
@@ -265,6 +270,7 @@ static void set_row(struct batch *b, struct call_row *row, struct call_state *st
 	row->outcome = final ? slice_cstr(outcome_name(v->outcome)) : SLICE_NONE;
 	row->started_at_ms = v->started_at_ms;
 	row->ended_at_ms = v->ended_at_ms;
+	row->room_started_at_ms = room_start_ms(st->facts);
 	row->new_verdict = v;
 	if (st->facts->room_name.n)
 		row->room_name = st->facts->room_name;

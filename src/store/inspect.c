@@ -13,7 +13,7 @@
 #define CALL_LOGS(X) X("id") X("userId") X("livekitRoomName") X("livekitRoomSid") X("direction") X("phoneNumber") X("sipCallId") X("duration") \
 	X("startedAt") X("endedAt") X("status") X("outcome") X("recordingUrl") X("metadata") X("createdAt") X("updatedAt")
 #define CALL_FACTS(X) X("roomSid") X("roomName") X("userId") X("tenantError") X("callLogId") X("callLogIsOurs") X("facts") X("rules") X("verdict") \
-	X("outcome") X("revision") X("startedAtMs") X("endedAtMs") X("dueAtMs") X("createdAt") X("updatedAt")
+	X("outcome") X("revision") X("startedAtMs") X("endedAtMs") X("dueAtMs") X("roomStartedAtMs") X("createdAt") X("updatedAt")
 #define JOURNAL_INDEXES(X) X("idx_lce_eventId") X("idx_lce_room") X("idx_lce_unbound") X("idx_lce_unowned") X("idx_lce_aside")
 
 static const struct schema_part parts[] = {

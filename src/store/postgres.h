@@ -103,11 +103,11 @@ void pg_sql_json(struct buf *b, const struct pg_column *c, const char *alias); /
 
 #define PG_STATEMENTS(X) \
 	X(BEGIN) X(BEGIN_READ) X(SETTINGS) X(COMMIT) X(SAVEPOINT) X(RELEASE) X(ROLLBACK_TO) X(BRIEF_LOCKS) X(IMMEDIATE) X(PING) \
-	X(LOAD_NAMES) X(LOAD_CREATE) X(LOAD_FACTS) X(LOAD_KNOWN) X(LOAD_HOST) X(LOAD_UNBOUND) \
+	X(LOAD_NAMES) X(LOAD_LOCK) X(LOAD_FACTS) X(LOAD_KNOWN) X(LOAD_HOST) X(LOAD_UNBOUND) \
 	X(LOGS_DETACH) X(LOGS_UPDATE) X(LOGS_INSERT) X(LOGS_REMOVE) \
-	X(FACTS_UPDATE) X(FACTS_REMOVE) X(JOURNAL_REBIND) X(JOURNAL_REPOINT) X(JOURNAL_INSERT) X(JOURNAL_BIND) \
-	X(DUE_TIME) X(DUE_NAMES) X(DUE_SIDS) X(DUE_TENANTS) X(COUNT_ROWS) \
-	X(READ_OUTCOMES) X(READ_LIST)
+	X(FACTS_INSERT) X(FACTS_UPDATE) X(JOURNAL_REBIND) X(JOURNAL_REPOINT) X(JOURNAL_INSERT) X(JOURNAL_BIND) \
+	X(WATCH_CLAIM) X(WATCH_MOVE) X(DUE_TIME) X(DUE_NAMES) X(DUE_SIDS) X(DUE_TENANTS) X(COUNT_ROWS) \
+	X(READ_OUTCOMES) X(READ_LIST) X(READ_CALL) X(READ_EVENTS)
 
 enum pg_statement {
 #define X(name) PG_STMT_##name,
@@ -130,6 +130,7 @@ void pg_sql_logs_detach(const struct pg_schema *s, struct buf *b);
 void pg_sql_logs_remove(const struct pg_schema *s, struct buf *b);
 void pg_sql_logs_update(const struct pg_schema *s, struct buf *b);
 void pg_sql_logs_insert(const struct pg_schema *s, struct buf *b);
+void pg_sql_facts_insert(const struct pg_schema *s, struct buf *b);
 void pg_sql_facts_update(const struct pg_schema *s, struct buf *b);
 void pg_sql_journal_insert(const struct pg_schema *s, struct buf *b);
 void pg_sql_journal_rebind(const struct pg_schema *s, struct buf *b);

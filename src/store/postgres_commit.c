@@ -165,6 +165,7 @@ static void put_off(struct log_work *w, int64_t now_ms)
 	c->outcome = b->outcome;
 	c->revision = b->revision;
 	c->started_at_ms = b->started_at_ms;
+	c->room_started_at_ms = b->room_started_at_ms;
 	c->ended_at_ms = b->ended_at_ms;
 	c->call_log_id = b->call_log_id;
 	c->call_log_is_ours = b->call_log_is_ours;
@@ -247,7 +248,6 @@ static int plan(struct pg_store *s, const struct store_changes *c, struct arena 
 			put_off(&w.calls[i], c->now_ms);
 		w.any_log |= w.calls[i].insert || w.calls[i].update || w.calls[i].remove;
 		w.any_rebind |= w.calls[i].rebind;
-		w.any_empty |= w.calls[i].empty;
 	}
 	*ret = w;
 	return 0;
@@ -262,10 +262,11 @@ static int send_rest(struct pg *c, const struct work *w, const struct store_chan
 	size_t sent = 0;
 	int r = 0;
 
-	if (pg_put_facts(p, w, pg_makes_ids(c->schema), ch->now_ms) > 0) {
-		r = pg_send(c, PG_STMT_FACTS_UPDATE, p);
-		sent++;
-	}
+	for (int exists = 0; exists < 2 && r == 0; exists++)
+		if (pg_put_facts(p, w, exists, pg_makes_ids(c->schema), ch->now_ms) > 0) {
+			r = pg_send(c, exists ? PG_STMT_FACTS_UPDATE : PG_STMT_FACTS_INSERT, p);
+			sent++;
+		}
 	if (r == 0 && w->any_rebind) {
 		pg_put_rebinds(p, w, ch->now_ms);
 		r = pg_send(c, PG_STMT_JOURNAL_REBIND, p);
@@ -279,11 +280,6 @@ static int send_rest(struct pg *c, const struct work *w, const struct store_chan
 	if (r == 0 && ch->bind_count) {
 		pg_put_binds(p, ch);
 		r = pg_send(c, PG_STMT_JOURNAL_BIND, p);
-		sent++;
-	}
-	if (r == 0 && w->any_empty) {
-		pg_put_empty(p, w);
-		r = pg_send(c, PG_STMT_FACTS_REMOVE, p);
 		sent++;
 	}
 	if (r == 0)

@@ -1,9 +1,12 @@
-/* Opening a batch: BEGIN, create and lock the calls, and only then look, all in one round trip (two when events carry only a room name).
+/* Opening a batch: BEGIN, lock the calls, and only then look, all in one round trip (two when events carry only a room name).
  *
- * Ordering: the calls are created and locked in the byte order of their SIDs, so two nodes with the same calls take turns instead of
- * deadlocking, and the second one's look-ups, each with a snapshot of its own (READ COMMITTED), see what the first one committed.
+ * Ordering: a call is locked by an advisory lock on a key made from its SID, which also locks a call that has no row yet. The locks are
+ * taken in the order of the keys, so two nodes with the same calls take turns instead of deadlocking, and the second one's look-ups, each
+ * with a snapshot of its own (READ COMMITTED), see what the first one committed. Two calls with one key take turns too, that is all.
  * Threads: the one that owns the struct store. */
 #include "store/postgres.h"
+
+#include <stdlib.h>
 
 #include "base/clock.h"
 #include "store/spans.h"
@@ -101,7 +104,7 @@ static int merge_named(const PGresult *res, const struct store_touch *t, struct 
 
 /* ---- the one round trip ---- */
 
-enum { RES_CREATED, RES_FACTS, RES_HOST, RES_UNBOUND, RES_KNOWN, RES_COUNT }; /* in the order of sending */
+enum { RES_FACTS, RES_HOST, RES_UNBOUND, RES_KNOWN, RES_COUNT }; /* in the order of sending */
 
 static void put_wanted(struct pg_params *p, const struct wanted *w)
 {
@@ -124,14 +127,48 @@ static void put_nameless(struct pg_params *p, const struct wanted *w)
 			pg_put_bytes(b, w->sids[i]);
 }
 
-static int send_calls(struct pg *c, const struct wanted *w)
+/* FNV-1a, 64 bits, of the SID. */
+static int64_t call_key(struct slice sid)
+{
+	uint64_t h = UINT64_C(14695981039346656037);
+	for (size_t i = 0; i < sid.n; i++)
+		h = (h ^ (unsigned char)sid.p[i]) * UINT64_C(1099511628211);
+	int64_t key;
+	memcpy(&key, &h, sizeof key);
+	return key;
+}
+
+static int by_key(const void *x, const void *y)
+{
+	int64_t a = *(const int64_t *)x, b = *(const int64_t *)y;
+	return (a > b) - (a < b);
+}
+
+static int send_lock(struct pg *c, const struct wanted *w, struct arena *a)
 {
 	struct pg_params *p = &c->params;
+	int64_t *keys = ARENA_ARRAY(a, int64_t, w->count);
 
-	put_wanted(p, w);
-	int r = pg_send(c, PG_STMT_LOAD_CREATE, p);
+	if (!keys)
+		return OC_NOMEM;
+	for (size_t i = 0; i < w->count; i++)
+		keys[i] = call_key(w->sids[i]);
+	qsort(keys, w->count, sizeof *keys, by_key);
+	pg_params_clear(p);
+	struct buf *b = pg_param_array(p, PG_ELEMENT_INT8, w->count);
+	for (size_t i = 0; i < w->count; i++)
+		pg_put_int8(b, keys[i]);
+	return pg_send(c, PG_STMT_LOAD_LOCK, p);
+}
+
+static int send_calls(struct pg *c, const struct wanted *w, struct arena *a)
+{
+	struct pg_params *p = &c->params;
+	int r = send_lock(c, w, a);
+
 	pg_params_clear(p);
 	pg_param_texts(p, w->sids, w->count);
+	pg_param_texts(p, w->names, w->count);
 	if (r == 0)
 		r = pg_send(c, PG_STMT_LOAD_FACTS, p);
 	put_wanted(p, w);
@@ -144,13 +181,13 @@ static int send_calls(struct pg *c, const struct wanted *w)
 	return r < 0 ? r : pg_send(c, PG_STMT_LOAD_UNBOUND, p);
 }
 
-static int send_all(struct pg *c, const struct store_touch *t, const struct wanted *w, bool begun)
+static int send_all(struct pg *c, const struct store_touch *t, const struct wanted *w, bool begun, struct arena *a)
 {
 	struct pg_params *p = &c->params;
 	int r = begun ? 0 : pg_send_begin(c);
 
 	if (r == 0 && w->count)
-		r = send_calls(c, w);
+		r = send_calls(c, w, a);
 	if (r == 0 && t->event_count) {
 		pg_params_clear(p);
 		pg_param_texts(p, t->event_ids, t->event_count);
@@ -159,11 +196,14 @@ static int send_all(struct pg *c, const struct store_touch *t, const struct want
 	return r < 0 ? r : pg_sync(c);
 }
 
-static int round_trip(struct pg *c, const struct store_touch *t, const struct wanted *w, bool begun, int64_t deadline, PGresult **res)
+static int round_trip(struct pg *c, const struct store_touch *t, const struct wanted *w, bool begun, int64_t deadline, struct arena *a,
+	PGresult **res)
 {
-	int r = send_all(c, t, w, begun);
+	int r = send_all(c, t, w, begun, a);
 	if (r == 0 && !begun)
 		r = pg_expect_begin(c, deadline);
+	if (r == 0 && w->count)
+		r = pg_expect(c, deadline, NULL);
 	for (size_t i = 0; i < RES_COUNT && r == 0; i++)
 		if (i == RES_KNOWN ? t->event_count > 0 : w->count > 0)
 			r = pg_expect(c, deadline, &res[i]);
@@ -201,23 +241,25 @@ static int take_call(const PGresult *res, int row, struct arena *a, struct call_
 	c->started_at_ms = pg_get_int8(res, row, 11);
 	c->ended_at_ms = pg_get_int8(res, row, 12);
 	c->due_at_ms = pg_get_int8(res, row, 13);
+	c->room_started_at_ms = pg_get_int8(res, row, 14);
+	c->exists = pg_get_bool(res, row, 15);
 	return 0;
 }
 
-static int take_calls(PGresult **res, struct arena *a, struct store_loaded *l)
+/* In the order of the SIDs, whatever order the rows come in. */
+static int take_calls(PGresult **res, const struct wanted *w, struct arena *a, struct store_loaded *l)
 {
-	l->call_count = res[RES_FACTS] ? (size_t)PQntuples(res[RES_FACTS]) : 0;
-	l->calls = ARENA_ARRAY(a, struct call_row, l->call_count);
+	l->call_count = w->count;
+	l->calls = ARENA_ARRAY(a, struct call_row, w->count);
 	if (!l->calls)
 		return OC_NOMEM;
-	for (size_t i = 0; i < l->call_count; i++) {
-		struct call_row *c = &l->calls[i];
-		int r = take_call(res[RES_FACTS], (int)i, a, c);
+	for (size_t i = 0; i < w->count; i++)
+		l->calls[i].room_sid = w->sids[i];
+	for (int row = 0; res[RES_FACTS] && row < PQntuples(res[RES_FACTS]); row++) {
+		struct call_row *c = call_rows_find(l->calls, l->call_count, pg_peek(res[RES_FACTS], row, 0));
+		int r = c ? take_call(res[RES_FACTS], row, a, c) : OC_INVALID;
 		if (r < 0)
 			return r;
-		c->exists = !has_row(res[RES_CREATED], c->room_sid);
-		if (!c->exists)
-			c->started_at_ms = 0;
 	}
 	return 0;
 }
@@ -349,7 +391,7 @@ static void find_named(const struct store_touch *t, struct store_loaded *l, cons
 		l->name_room_sids[i] = SLICE_NONE;
 		for (size_t k = 0; k < l->call_count && k < w->count; k++) {
 			const struct call_row *c = &l->calls[k];
-			int64_t start = c->started_at_ms, early = seconds_to_ms(w->start_s[k]);
+			int64_t start = c->room_started_at_ms, early = seconds_to_ms(w->start_s[k]);
 			struct slice name = slice_is_none(c->room_name) ? w->names[k] : c->room_name;
 			if (early && (!start || early < start))
 				start = early;
@@ -363,30 +405,29 @@ static void find_named(const struct store_touch *t, struct store_loaded *l, cons
 	}
 }
 
-static void note_earlier_events(struct pg_store *s, const PGresult *created)
+/* Of a call without a row: has the journal events of it that nobody could read? */
+static void note_earlier_events(struct pg_store *s, const PGresult *res)
 {
-	for (int row = 0; created && row < PQntuples(created); row++) {
-		struct call_row *c = call_rows_find(s->before, s->before_count, pg_peek(created, row, 0));
-		if (c)
-			c->exists = pg_get_bool(created, row, 1);
+	for (int row = 0; res && row < PQntuples(res); row++) {
+		struct call_row *c = call_rows_find(s->before, s->before_count, pg_peek(res, row, 0));
+		if (c && !c->exists)
+			c->exists = pg_get_bool(res, row, 16);
 	}
 }
 
 static int take_answers(struct pg_store *s, const struct store_touch *t, const struct wanted *w, PGresult **res, struct arena *a,
 	struct store_loaded *l)
 {
-	int r = take_calls(res, a, l);
+	int r = take_calls(res, w, a, l);
 	if (r < 0)
 		return r;
-	if (l->call_count != w->count)
-		return OC_RETRY; /* a row went away between its creation and the lock: somebody else's abort or downgrade */
 	s->before = ARENA_ARRAY(a, struct call_row, l->call_count);
 	if (!s->before)
 		return OC_NOMEM;
 	if (l->call_count)
 		memcpy(s->before, l->calls, l->call_count * sizeof *l->calls);
 	s->before_count = l->call_count;
-	note_earlier_events(s, res[RES_CREATED]);
+	note_earlier_events(s, res[RES_FACTS]);
 	r = take_host_rows(res[RES_HOST], a, l);
 	if (r == 0)
 		r = take_unbound(res[RES_UNBOUND], a, l);
@@ -416,7 +457,7 @@ static int load(struct pg_store *s, const struct store_touch *t, struct arena *a
 			r = merge_named(named, t, a, &w);
 	}
 	if (r == 0)
-		r = round_trip(c, t, &w, t->name_count > 0, deadline, res);
+		r = round_trip(c, t, &w, t->name_count > 0, deadline, a, res);
 	if (r == 0)
 		r = take_answers(s, t, &w, res, a, &l);
 	for (size_t i = 0; i < RES_COUNT; i++)

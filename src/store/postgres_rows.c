@@ -25,7 +25,7 @@ static struct slice row_id(const struct log_work *w, bool insert, char *made)
 /* The columns of `v` in the statements: one array each, so the rows are walked once a column. */
 enum log_column {
 	LOG_ID, LOG_SID, LOG_NAME, LOG_USER, LOG_DIRECTION, LOG_PHONE, LOG_SIP, LOG_STARTED, LOG_ENDED, LOG_DURATION, LOG_STATUS, LOG_OUTCOME,
-	LOG_RECORDING, LOG_METADATA, LOG_OURS, LOG_CLEAR, LOG_CLAIM, LOG_COLUMN_COUNT,
+	LOG_RECORDING, LOG_METADATA, LOG_OURS, LOG_CLEAR, LOG_COLUMN_COUNT,
 };
 #define LOG_INSERT_COLUMNS LOG_OURS
 
@@ -97,9 +97,6 @@ static void put_log_value(struct buf *b, const struct log_work *w, enum log_colu
 	case LOG_CLEAR:
 		pg_put_bool(b, w->clear && v);
 		return;
-	case LOG_CLAIM:
-		pg_put_bool(b, w->claim);
-		return;
 	case LOG_COLUMN_COUNT:
 		break;
 	}
@@ -148,10 +145,10 @@ static bool facts_differ(const struct log_work *w)
 
 	if (w->empty)
 		return false;
-	return !b || !c->exists || w->insert || c->facts_changed || c->verdict_changed || !slice_eq(c->user_id, b->user_id) ||
+	return !b || !c->exists || w->insert || w->claim || c->facts_changed || c->verdict_changed || !slice_eq(c->user_id, b->user_id) ||
 		!slice_eq(c->tenant_error, b->tenant_error) || !slice_eq(c->room_name, b->room_name) || !slice_eq(c->outcome, b->outcome) ||
 		c->rules != b->rules || c->revision != b->revision || c->started_at_ms != b->started_at_ms || c->ended_at_ms != b->ended_at_ms ||
-		c->due_at_ms != b->due_at_ms;
+		c->due_at_ms != b->due_at_ms || c->room_started_at_ms != b->room_started_at_ms;
 }
 
 /* As kept: a text, or NULL where it did not change. An empty one is none. */
@@ -167,37 +164,50 @@ static struct slice facts_text(const struct log_work *w, size_t column)
 	return column == 0 ? texts[0] : slice_is_empty(texts[column]) ? SLICE_NONE : texts[column];
 }
 
-size_t pg_put_facts(struct pg_params *p, const struct work *w, bool makes_ids, int64_t now_ms)
+/* The id of the row that the call is linked with, where it is known before the table has made it. */
+static struct slice linked_id(const struct log_work *w, bool makes_ids, char *made)
 {
-	enum { RULES = 5, TEXTS = 8, REVISION = 8, STARTED, ENDED, DUE, COLUMNS };
+	if (w->insert)
+		return makes_ids ? row_id(w, true, made) : SLICE_NONE;
+	return w->claim ? w->call->call_log_id : SLICE_NONE;
+}
+
+size_t pg_put_facts(struct pg_params *p, const struct work *w, bool exists, bool makes_ids, int64_t now_ms)
+{
+	enum { RULES = 5, TEXTS = 8, REVISION = 8, STARTED, ENDED, DUE, LOG_ID_TEXT, LINKED, OURS, ROOM_STARTED, COLUMNS };
 	char made[37];
 	size_t count = 0;
 
 	for (size_t i = 0; i < w->count; i++)
-		count += facts_differ(&w->calls[i]);
+		count += w->calls[i].call->exists == exists && facts_differ(&w->calls[i]);
+	if (count == 0)
+		return 0;
 	pg_params_clear(p);
 	for (size_t column = 0; column < COLUMNS; column++) {
-		bool number = column == RULES || column >= TEXTS;
-		struct buf *b = pg_param_array(p, number ? PG_ELEMENT_INT8 : PG_ELEMENT_TEXT, count);
+		bool number = column == RULES || (column >= TEXTS && column <= DUE) || column == ROOM_STARTED,
+			flag = column == LINKED || column == OURS;
+		struct buf *b = pg_param_array(p, number ? PG_ELEMENT_INT8 : flag ? PG_ELEMENT_BOOL : PG_ELEMENT_TEXT, count);
 		for (size_t i = 0; i < w->count; i++) {
-			const struct call_row *c = w->calls[i].call;
+			const struct log_work *l = &w->calls[i];
+			const struct call_row *c = l->call;
 			const int64_t numbers[COLUMNS] = {
 				[RULES] = c->rules, [REVISION] = c->revision, [STARTED] = c->started_at_ms, [ENDED] = c->ended_at_ms, [DUE] = c->due_at_ms,
+				[ROOM_STARTED] = c->room_started_at_ms,
 			};
-			if (!facts_differ(&w->calls[i]))
+			if (c->exists != exists || !facts_differ(l))
 				continue;
-			if (!number)
-				pg_put_bytes(b, facts_text(&w->calls[i], column));
+			if (column == LINKED)
+				pg_put_bool(b, l->insert || l->claim);
+			else if (column == OURS)
+				pg_put_bool(b, l->insert || l->ours);
 			else if (column == REVISION)
 				pg_put_int8(b, numbers[column]);
-			else
+			else if (number)
 				pg_put_int8_or_null(b, numbers[column], 0);
+			else
+				pg_put_bytes(b, column == LOG_ID_TEXT ? linked_id(l, makes_ids, made) : facts_text(l, column));
 		}
 	}
-	struct buf *b = pg_param_array(p, PG_ELEMENT_TEXT, count);
-	for (size_t i = 0; i < w->count; i++)
-		if (facts_differ(&w->calls[i]))
-			pg_put_bytes(b, w->calls[i].insert && makes_ids ? row_id(&w->calls[i], true, made) : SLICE_NONE);
 	pg_param_int8(p, now_ms);
 	return count;
 }
@@ -283,16 +293,4 @@ void pg_put_rebinds(struct pg_params *p, const struct work *w, int64_t now_ms)
 		if (w->calls[i].rebind)
 			pg_put_bytes(b, w->calls[i].before ? w->calls[i].before->tenant_error : SLICE_NONE);
 	pg_param_int8(p, now_ms);
-}
-
-void pg_put_empty(struct pg_params *p, const struct work *w)
-{
-	size_t count = 0;
-	for (size_t i = 0; i < w->count; i++)
-		count += w->calls[i].empty;
-	pg_params_clear(p);
-	struct buf *b = pg_param_array(p, PG_ELEMENT_TEXT, count);
-	for (size_t i = 0; i < w->count; i++)
-		if (w->calls[i].empty)
-			pg_put_bytes(b, w->calls[i].call->room_sid);
 }

@@ -21,29 +21,24 @@ static const char settings_sql[] =
 	" set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true),"
 	" set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), set_config('jit', 'off', true)";
 
-/* New calls get what the batch knows of them, so that events with only a name can find them. Has one of them events that nobody could read? */
-static const char load_create_sql[] =
-	"INSERT INTO call_facts (\"roomSid\", \"roomName\", \"startedAtMs\")"
-	" SELECT t.sid, t.name, t.start_ms FROM unnest($1::text[], $2::text[], $3::int8[]) t (sid, name, start_ms)"
-	" WHERE t.sid NOT IN (SELECT f.\"roomSid\" FROM call_facts f WHERE f.\"roomSid\" = ANY ($1))"
-	" ON CONFLICT (\"roomSid\") DO NOTHING RETURNING \"roomSid\", (SELECT true FROM livekit_call_events e"
-	"  WHERE e.\"roomSid\" = call_facts.\"roomSid\" AND e.\"userId\" IS NULL LIMIT 1) IS NOT NULL";
+/* $1 the keys of the calls (pg_call_key), sorted. A call may have no row yet, so it is not a row that is locked. */
+static const char load_lock_sql[] = "SELECT count(pg_advisory_xact_lock(k)) FROM unnest($1::int8[]) k";
 
+/* Of a call without a row: the name that the batch knows, and whether the journal has events of it already that nobody could read. */
 static const char load_facts_sql[] =
-	"SELECT \"roomSid\", \"roomName\", facts, rules, verdict::text, outcome, revision, \"userId\", \"tenantError\", \"callLogId\","
-	" \"callLogIsOurs\", \"startedAtMs\", \"endedAtMs\", \"dueAtMs\" FROM call_facts WHERE \"roomSid\" = ANY ($1::text[])"
-	" ORDER BY \"roomSid\" COLLATE \"C\" FOR UPDATE";
-
-/* Calls that were made to be locked, and of which nothing was established. */
-static const char facts_remove_sql[] = "DELETE FROM call_facts WHERE \"roomSid\" = ANY ($1::text[]) AND facts IS NULL";
+	"SELECT t.sid, CASE WHEN f.\"roomSid\" IS NULL THEN t.name ELSE f.\"roomName\" END, f.facts, f.rules, f.verdict::text, f.outcome, f.revision,"
+	" f.\"userId\", f.\"tenantError\", f.\"callLogId\", f.\"callLogIsOurs\", f.\"startedAtMs\", f.\"endedAtMs\", f.\"dueAtMs\", f.\"roomStartedAtMs\", f.\"roomSid\" IS NOT NULL,"
+	" CASE WHEN f.\"roomSid\" IS NULL THEN (SELECT true FROM livekit_call_events e WHERE e.\"roomSid\" = t.sid AND e.\"userId\" IS NULL LIMIT 1)"
+	"  IS NOT NULL ELSE false END"
+	" FROM unnest($1::text[], $2::text[]) t (sid, name) LEFT JOIN call_facts f ON f.\"roomSid\" = t.sid";
 
 static const char load_known_sql[] = "SELECT \"eventId\"::text FROM livekit_call_events WHERE \"eventId\" = ANY ($1::text[])";
 
 /* $2: the moment, ms. */
 static const char load_names_sql[] =
 	"SELECT o.sid FROM unnest($1::text[], $2::int8[]) n (name, at_ms) CROSS JOIN LATERAL ("
-	" SELECT f.\"roomSid\" AS sid FROM call_facts f WHERE f.\"roomName\" = n.name AND f.\"startedAtMs\" <= n.at_ms + 2000"
-	" AND (f.\"endedAtMs\" IS NULL OR f.\"endedAtMs\" >= n.at_ms) ORDER BY f.\"startedAtMs\" DESC LIMIT 1) o";
+	" SELECT f.\"roomSid\" AS sid FROM call_facts f WHERE f.\"roomName\" = n.name AND f.\"roomStartedAtMs\" <= n.at_ms + 2000"
+	" AND (f.\"endedAtMs\" IS NULL OR f.\"endedAtMs\" >= n.at_ms) ORDER BY f.\"roomStartedAtMs\" DESC LIMIT 1) o";
 
 static const char due_time_sql[] =
 	"SELECT \"roomSid\" FROM call_facts WHERE \"dueAtMs\" <= $1::int8 ORDER BY \"dueAtMs\" LIMIT $2::int8";
@@ -62,9 +57,8 @@ static const struct {
 	{ PG_STMT_BRIEF_LOCKS, "SET LOCAL lock_timeout = 50" },
 	{ PG_STMT_PING, "SELECT 1" },
 	{ PG_STMT_LOAD_NAMES, load_names_sql },
-	{ PG_STMT_LOAD_CREATE, load_create_sql },
+	{ PG_STMT_LOAD_LOCK, load_lock_sql },
 	{ PG_STMT_LOAD_FACTS, load_facts_sql },
-	{ PG_STMT_FACTS_REMOVE, facts_remove_sql },
 	{ PG_STMT_LOAD_KNOWN, load_known_sql },
 	{ PG_STMT_DUE_TIME, due_time_sql },
 };
@@ -79,6 +73,7 @@ static const struct {
 	{ PG_STMT_LOGS_UPDATE, pg_sql_logs_update },
 	{ PG_STMT_LOGS_INSERT, pg_sql_logs_insert },
 	{ PG_STMT_LOGS_REMOVE, pg_sql_logs_remove },
+	{ PG_STMT_FACTS_INSERT, pg_sql_facts_insert },
 	{ PG_STMT_FACTS_UPDATE, pg_sql_facts_update },
 	{ PG_STMT_JOURNAL_REBIND, pg_sql_journal_rebind },
 	{ PG_STMT_JOURNAL_REPOINT, pg_sql_journal_repoint },

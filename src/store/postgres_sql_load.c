@@ -57,14 +57,14 @@ void pg_sql_load_host(const struct pg_schema *s, struct buf *b)
 		" WHERE \"livekitRoomSid\" IS NULL AND \"livekitRoomName\" = ANY ($2::text[] ||"
 		"  ARRAY(SELECT f.\"roomName\" FROM call_facts f WHERE f.\"roomSid\" = ANY ($5::text[])))) w"
 		" CROSS JOIN unnest($1::text[], $2::text[], $3::int8[]) t (sid, name, start_ms)"
-		" JOIN call_facts f ON f.\"roomSid\" = t.sid AND coalesce(f.\"roomName\", t.name) = w.name"
+		" LEFT JOIN call_facts f ON f.\"roomSid\" = t.sid"
 		" CROSS JOIN LATERAL (SELECT l.id AS own_id, l.id::text AS id, ");
 	put_column(b, s, PG_CALL_LOGS, "userId", pg_sql_text, "l");
 	buf_putf(b, " AS user_id, coalesce(%s, 0) AS far FROM call_logs l", match_far);
-	put_match_lateral(b, s, "least(f.\"startedAtMs\", t.start_ms)", "$4::int8");
+	put_match_lateral(b, s, "least(f.\"roomStartedAtMs\", t.start_ms)", "$4::int8");
 	buf_puts(b, " WHERE l.\"livekitRoomSid\" IS NULL AND l.\"livekitRoomName\" = w.name");
 	put_match(b, s);
-	buf_putf(b, " ORDER BY %s, l.id LIMIT %d) h ORDER BY far, sid, own_id", match_far, PG_CANDIDATES);
+	buf_putf(b, " ORDER BY %s, l.id LIMIT %d) h WHERE coalesce(f.\"roomName\", t.name) = w.name ORDER BY far, sid, own_id", match_far, PG_CANDIDATES);
 }
 
 /* The partial indexes' own words, so that the planner can use them. */
@@ -79,7 +79,7 @@ void pg_sql_load_unbound(const struct pg_schema *s, struct buf *b)
 	buf_puts(b, "SELECT e.\"eventId\"::text, e.\"roomName\"::text, ");
 	put_column(b, s, PG_JOURNAL, "rawPayload", pg_sql_text, "e");
 	buf_puts(b, ", e.source::text, e.\"keyId\"::text, x.at_s, x.created"
-		" FROM unnest($1::text[], $2::text[], $3::int8[]) t (sid, name, start_ms) JOIN call_facts f ON f.\"roomSid\" = t.sid"
+		" FROM unnest($1::text[], $2::text[], $3::int8[]) t (sid, name, start_ms) LEFT JOIN call_facts f ON f.\"roomSid\" = t.sid"
 		" JOIN livekit_call_events e ON e.\"roomName\" = coalesce(f.\"roomName\", t.name) AND e.\"roomSid\" IS NULL"
 		" CROSS JOIN LATERAL (SELECT ");
 	put_column(b, s, PG_JOURNAL, "timestamp", pg_sql_int8, "e");
@@ -88,7 +88,7 @@ void pg_sql_load_unbound(const struct pg_schema *s, struct buf *b)
 	buf_puts(b, " AS created) x CROSS JOIN LATERAL (SELECT coalesce(x.at_s::float8, floor(extract(epoch FROM x.created)::float8)) * 1000 AS at_ms) y"
 		" WHERE ");
 	buf_puts(b, aside(s));
-	buf_putf(b, " AND e.source IS NOT NULL AND e.\"errorMessage\" = '" STORE_WAITS "' AND (least(f.\"startedAtMs\", t.start_ms) IS NULL OR least(f.\"startedAtMs\", t.start_ms) <= y.at_ms + %d)"
+	buf_putf(b, " AND e.source IS NOT NULL AND e.\"errorMessage\" = '" STORE_WAITS "' AND (least(f.\"roomStartedAtMs\", t.start_ms) IS NULL OR least(f.\"roomStartedAtMs\", t.start_ms) <= y.at_ms + %d)"
 		" AND (f.\"endedAtMs\" IS NULL OR f.\"endedAtMs\" >= y.at_ms) ORDER BY x.created, e.\"eventId\" LIMIT $4::int8"
 		" FOR UPDATE OF e SKIP LOCKED", SPAN_SLACK_MS);
 }
@@ -99,7 +99,7 @@ void pg_sql_due_names(const struct pg_schema *s, struct buf *b)
 	buf_puts(b, "SELECT l.\"livekitRoomName\"::text, k.sid FROM (SELECT * FROM call_logs WHERE \"livekitRoomSid\" IS NULL"
 		" AND \"livekitRoomName\" > $1::text ORDER BY \"livekitRoomName\" FETCH FIRST ($2::int8) ROWS WITH TIES) l"
 		" LEFT JOIN LATERAL (SELECT f.\"roomSid\" AS sid FROM call_facts f");
-	put_match_lateral(b, s, "f.\"startedAtMs\"", "$4::int8");
+	put_match_lateral(b, s, "f.\"roomStartedAtMs\"", "$4::int8");
 	buf_puts(b, " WHERE f.\"roomName\" = l.\"livekitRoomName\" AND (" NO_HOST_ROW_YET ") AND f.\"roomSid\" <> ALL ($3::text[])");
 	put_match(b, s);
 	buf_putf(b, " ORDER BY %s, f.\"roomSid\" LIMIT 1) k ON true ORDER BY 1", match_far);

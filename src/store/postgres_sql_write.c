@@ -102,18 +102,16 @@ void pg_sql_logs_update(const struct pg_schema *s, struct buf *b)
 	}
 	if (pg_column_writable(updated)) {
 		buf_puts(b, ", \"updatedAt\" = ");
-		pg_sql_from_time(b, updated, NOW("$18"));
+		pg_sql_from_time(b, updated, NOW("$17"));
 	}
 	if (pg_column_writable(metadata))
 		put_metadata(b, metadata);
 	buf_puts(b, " FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[],"
-		" $9::timestamptz[], $10::int8[], $11::text[], $12::text[], $13::text[], $14::text[], $15::bool[], $16::bool[], $17::bool[])"
-		" v (id, sid, name, user_id, direction, phone, sip, started, ended, duration, status, outcome, recording, metadata, ours, clear, claim)"
+		" $9::timestamptz[], $10::int8[], $11::text[], $12::text[], $13::text[], $14::text[], $15::bool[], $16::bool[])"
+		" v (id, sid, name, user_id, direction, phone, sip, started, ended, duration, status, outcome, recording, metadata, ours, clear)"
 		" WHERE l.id = ");
 	pg_sql_to_compare(b, pg_column(s, PG_CALL_LOGS, "id"), "v.id");
-	buf_puts(b, " AND (l.\"livekitRoomSid\" IS NULL OR l.\"livekitRoomSid\" = v.sid) RETURNING l.id::text AS id, v.sid, v.claim, v.ours),"
-		" linked AS (UPDATE call_facts f SET \"callLogId\" = up.id, \"callLogIsOurs\" = up.ours::int FROM up WHERE up.claim AND f.\"roomSid\" = up.sid)"
-		" SELECT sid, id FROM up");
+	buf_puts(b, " AND (l.\"livekitRoomSid\" IS NULL OR l.\"livekitRoomSid\" = v.sid) RETURNING l.id::text AS id, v.sid) SELECT sid, id FROM up");
 }
 
 static void put_insert_value(struct buf *b, const struct pg_column *c, put_value_fn put, const char *expr)
@@ -134,8 +132,7 @@ bool pg_makes_ids(const struct pg_schema *s)
 	return id->class == PG_UUID || id->class == PG_TEXT;
 }
 
-/* The same order of parameters as the update's, without ours, clear and claim; $15 now. Gives (sid, id) of the rows inserted. An id that we
- * made goes to call_facts with all the rest (pg_sql_facts_update), one that the table made goes there at once. */
+/* The same order of parameters as the update's, without ours and clear; $15 now. Gives (sid, id) of the rows inserted. */
 void pg_sql_logs_insert(const struct pg_schema *s, struct buf *b)
 {
 	static const struct {
@@ -189,9 +186,7 @@ void pg_sql_logs_insert(const struct pg_schema *s, struct buf *b)
 	buf_put(b, buf_slice(&columns));
 	buf_puts(b, " FROM v WHERE ");
 	buf_put(b, buf_slice(&where));
-	buf_puts(b, " ON CONFLICT DO NOTHING RETURNING id::text AS id, \"livekitRoomSid\"::text AS sid)");
-	buf_puts(b, pg_makes_ids(s) ? " SELECT sid, id FROM ins" : " UPDATE call_facts f SET \"callLogId\" = ins.id, \"callLogIsOurs\" = 1 FROM ins"
-		" WHERE f.\"roomSid\" = ins.sid RETURNING f.\"roomSid\", ins.id");
+	buf_puts(b, " ON CONFLICT DO NOTHING RETURNING id::text AS id, \"livekitRoomSid\"::text AS sid) SELECT sid, id FROM ins");
 }
 
 static void put_ids(struct buf *b, const struct pg_schema *s)
@@ -222,18 +217,39 @@ void pg_sql_logs_remove(const struct pg_schema *s, struct buf *b)
 
 /* ---- call_facts ---- */
 
-/* facts and verdict are NULL where they did not change. `made` is the id of a row that was to be inserted just now: it counts if it was. */
+#define FACTS_VALUES "unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int8[], $7::text[], $8::text[], $9::int8[]," \
+	" $10::int8[], $11::int8[], $12::int8[], $13::text[], $14::bool[], $15::bool[], $16::int8[]) v (sid, name, user_id, tenant_error, facts, rules, verdict," \
+	" outcome, revision, started, ended, due, log_id, linked, ours, room_started)"
+
+/* The call_logs row that this batch inserted or claimed for a call, if it is the call's by now. Its id is not known here where the table
+ * makes it. */
+static void put_linked_row(const struct pg_schema *s, struct buf *b)
+{
+	buf_puts(b, " LEFT JOIN LATERAL (SELECT l.id::text AS id FROM call_logs l WHERE v.linked AND l.\"livekitRoomSid\" = v.sid"
+		" AND (v.log_id IS NULL OR l.id = ");
+	pg_sql_to_compare(b, pg_column(s, PG_CALL_LOGS, "id"), "v.log_id");
+	buf_puts(b, ") LIMIT 1) l ON true");
+}
+
+void pg_sql_facts_insert(const struct pg_schema *s, struct buf *b)
+{
+	buf_puts(b, "INSERT INTO call_facts (\"roomSid\", \"roomName\", \"userId\", \"tenantError\", facts, rules, verdict, outcome, revision,"
+		" \"startedAtMs\", \"endedAtMs\", \"dueAtMs\", \"roomStartedAtMs\", \"callLogId\", \"callLogIsOurs\", \"createdAt\", \"updatedAt\")"
+		" SELECT v.sid, v.name, v.user_id, v.tenant_error, v.facts, v.rules, v.verdict::json, v.outcome, v.revision, v.started, v.ended, v.due, v.room_started,"
+		" l.id, (l.id IS NOT NULL AND v.ours)::int, " NOW("$17") ", " NOW("$17") " FROM " FACTS_VALUES);
+	put_linked_row(s, b);
+}
+
+/* facts and verdict are NULL where they did not change. */
 void pg_sql_facts_update(const struct pg_schema *s, struct buf *b)
 {
 	buf_puts(b, "UPDATE call_facts f SET \"roomName\" = coalesce(v.name, f.\"roomName\"), \"userId\" = v.user_id, \"tenantError\" = v.tenant_error,"
 		" facts = coalesce(v.facts, f.facts), rules = v.rules, verdict = coalesce(v.verdict::json, f.verdict), outcome = v.outcome,"
-		" revision = v.revision, \"startedAtMs\" = v.started, \"endedAtMs\" = v.ended, \"dueAtMs\" = v.due,"
-		" \"callLogId\" = coalesce(l.id::text, f.\"callLogId\"),"
-		" \"callLogIsOurs\" = CASE WHEN l.id IS NOT NULL THEN 1 ELSE f.\"callLogIsOurs\" END, \"updatedAt\" = " NOW("$14")
-		" FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int8[], $7::text[], $8::text[], $9::int8[], $10::int8[],"
-		"  $11::int8[], $12::int8[], $13::text[]) v (sid, name, user_id, tenant_error, facts, rules, verdict, outcome, revision, started, ended,"
-		"  due, made) LEFT JOIN call_logs l ON l.\"livekitRoomSid\" = v.sid AND l.id = ");
-	pg_sql_to_compare(b, pg_column(s, PG_CALL_LOGS, "id"), "v.made");
+		" revision = v.revision, \"startedAtMs\" = v.started, \"endedAtMs\" = v.ended, \"dueAtMs\" = v.due, \"roomStartedAtMs\" = v.room_started,"
+		" \"callLogId\" = coalesce(l.id, f.\"callLogId\"),"
+		" \"callLogIsOurs\" = CASE WHEN l.id IS NOT NULL THEN v.ours::int ELSE f.\"callLogIsOurs\" END, \"updatedAt\" = " NOW("$17")
+		" FROM " FACTS_VALUES);
+	put_linked_row(s, b);
 	buf_puts(b, " WHERE f.\"roomSid\" = v.sid");
 }
 
@@ -309,7 +325,8 @@ void pg_sql_journal_insert(const struct pg_schema *s, struct buf *b)
 	buf_puts(b, " FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::int8[], $8::text[], $9::bytea[],"
 		" $10::int8[], $11::text[], $12::timestamptz[], $13::timestamptz[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[])"
 		" v (event_id, event, room_name, room_sid, identity, participant_sid, timestamp_s, payload, raw_body, processed, error, created,"
-		" processed_at, source, body_hash, key_id, user_id, call_log_id) LEFT JOIN call_facts f ON f.\"roomSid\" = v.room_sid");
+		" processed_at, source, body_hash, key_id, user_id, call_log_id) LEFT JOIN LATERAL (SELECT f.\"userId\", f.\"callLogId\" FROM call_facts f"
+		" WHERE f.\"roomSid\" = v.room_sid AND (v.user_id IS NULL OR v.call_log_id IS NULL)) f ON true");
 }
 
 static void put_owner(struct buf *b, const struct pg_schema *s, bool user)

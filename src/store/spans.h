@@ -17,7 +17,7 @@ struct call_span {
 /* The smallest start known: stored, or of this batch (0 = none). */
 static inline struct call_span call_span(const struct call_row *row, int64_t start_s)
 {
-	struct call_span s = { row->started_at_ms, row->ended_at_ms };
+	struct call_span s = { row->room_started_at_ms, row->ended_at_ms };
 	if (start_s > 0 && (s.start_ms == 0 || start_s * 1000 < s.start_ms))
 		s.start_ms = start_s * 1000;
 	return s;

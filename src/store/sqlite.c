@@ -26,18 +26,18 @@
  * only for calls of the last day. ?1 is now. */
 #define CLAIMABLE \
 	"(f.\"callLogId\" IS NULL OR f.\"callLogIsOurs\" = 1) " \
-	"AND CASE WHEN w IS NULL THEN f.\"startedAtMs\" > ?1 - " TEXT_OF(CLAIM_WINDOW_MS) " AND " NO_TIMES " " \
+	"AND CASE WHEN w IS NULL THEN f.\"roomStartedAtMs\" > ?1 - " TEXT_OF(CLAIM_WINDOW_MS) " AND " NO_TIMES " " \
 	"ELSE w > ?1 - " TEXT_OF(LATE_ROW_AGE_MS) " " \
-	"AND max(f.\"startedAtMs\" - w, w - COALESCE(f.\"endedAtMs\", f.\"startedAtMs\")) <= " TEXT_OF(CLAIM_WINDOW_MS) " " \
+	"AND max(f.\"roomStartedAtMs\" - w, w - COALESCE(f.\"endedAtMs\", f.\"roomStartedAtMs\")) <= " TEXT_OF(CLAIM_WINDOW_MS) " " \
 	"AND (f.\"endedAtMs\" IS NULL OR w <= f.\"endedAtMs\" OR ?1 - w >= " TEXT_OF(CLAIM_AFTER_END_MS) ") END"
 
 const char *const sqlite_writer_sql[SQL_WRITER_COUNT] = {
 	[SQL_EVENT_KNOWN] = "SELECT 1 FROM livekit_call_events WHERE \"eventId\" = ?1",
 	[SQL_FACTS] = "SELECT \"roomName\", \"userId\", \"tenantError\", \"callLogId\", \"callLogIsOurs\", facts, rules, verdict, outcome, "
-		      "revision, \"startedAtMs\", \"endedAtMs\", \"dueAtMs\" FROM call_facts WHERE \"roomSid\" = ?1",
-	[SQL_CALL_OPEN_AT] = "SELECT \"roomSid\", \"startedAtMs\" FROM call_facts WHERE \"roomName\" = ?1 "
-			     "AND (\"startedAtMs\" IS NULL OR \"startedAtMs\" <= ?2) AND (\"endedAtMs\" IS NULL OR \"endedAtMs\" >= ?3) "
-			     "ORDER BY \"startedAtMs\" DESC, \"roomSid\" LIMIT 1",
+		      "revision, \"startedAtMs\", \"endedAtMs\", \"dueAtMs\", \"roomStartedAtMs\" FROM call_facts WHERE \"roomSid\" = ?1",
+	[SQL_CALL_OPEN_AT] = "SELECT \"roomSid\", \"roomStartedAtMs\" FROM call_facts WHERE \"roomName\" = ?1 "
+			     "AND (\"roomStartedAtMs\" IS NULL OR \"roomStartedAtMs\" <= ?2) AND (\"endedAtMs\" IS NULL OR \"endedAtMs\" >= ?3) "
+			     "ORDER BY \"roomStartedAtMs\" DESC, \"roomSid\" LIMIT 1",
 	/* Without LIMIT, which would cost a sorter of its own. */
 	[SQL_ROW_BY_SID] = "SELECT id, \"userId\" FROM call_logs WHERE \"livekitRoomSid\" = ?1 ORDER BY id = ?2, id",
 	[SQL_ANY_UNCLAIMED] = "SELECT 1 FROM call_logs INDEXED BY idx_call_logs_unclaimed WHERE \"livekitRoomSid\" IS NULL "
@@ -71,11 +71,11 @@ const char *const sqlite_writer_sql[SQL_WRITER_COUNT] = {
 		"WHERE \"roomSid\" = ?1",
 	[SQL_EVENTS_CALL_LOG] = "UPDATE livekit_call_events SET \"callLogId\" = ?2 WHERE \"roomSid\" = ?1 AND \"callLogId\" IS NOT ?2",
 	[SQL_FACTS_INSERT] = "INSERT INTO call_facts (\"roomSid\", \"roomName\", \"userId\", \"tenantError\", \"callLogId\", \"callLogIsOurs\", facts, "
-			     "rules, verdict, outcome, revision, \"startedAtMs\", \"endedAtMs\", \"dueAtMs\", \"createdAt\", \"updatedAt\") "
-			     "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?15)",
+			     "rules, verdict, outcome, revision, \"startedAtMs\", \"endedAtMs\", \"dueAtMs\", \"createdAt\", \"updatedAt\", \"roomStartedAtMs\") "
+			     "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?15, ?16)",
 	[SQL_FACTS_UPDATE] = "UPDATE call_facts SET \"roomName\" = ?2, \"userId\" = ?3, \"tenantError\" = ?4, \"callLogId\" = ?5, "
 			     "\"callLogIsOurs\" = ?6, facts = ?7, rules = ?8, verdict = ?9, outcome = ?10, revision = ?11, \"startedAtMs\" = ?12, "
-			     "\"endedAtMs\" = ?13, \"dueAtMs\" = ?14, \"updatedAt\" = ?15 WHERE \"roomSid\" = ?1",
+			     "\"endedAtMs\" = ?13, \"dueAtMs\" = ?14, \"updatedAt\" = ?15, \"roomStartedAtMs\" = ?16 WHERE \"roomSid\" = ?1",
 
 	[SQL_ROW_INSERT] = "INSERT INTO call_logs (id, \"userId\", \"livekitRoomName\", \"livekitRoomSid\", direction, \"phoneNumber\", \"sipCallId\", "
 			   "duration, \"startedAt\", \"endedAt\", status, outcome, \"recordingUrl\", metadata, \"createdAt\", \"updatedAt\") "

@@ -43,6 +43,7 @@ static int read_facts(struct load *x, struct slice sid, struct call_row *row)
 	row->started_at_ms = sqlite3_column_int64(b.st, 10);
 	row->ended_at_ms = sqlite3_column_int64(b.st, 11);
 	row->due_at_ms = sqlite3_column_int64(b.st, 12);
+	row->room_started_at_ms = sqlite3_column_int64(b.st, 13);
 	sqlite_reset(&b);
 	return ok ? 0 : OC_NOMEM;
 }

@@ -11,6 +11,7 @@ static bool facts_row_changed(const struct call_row *was, const struct call_row 
 	return !was->exists || now->facts_changed || now->verdict_changed || !slice_eq(was->room_name, now->room_name)
 		|| !slice_eq(was->user_id, now->user_id) || !slice_eq(was->tenant_error, now->tenant_error)
 		|| !slice_eq(was->call_log_id, now->call_log_id) || was->call_log_is_ours != now->call_log_is_ours
+		|| was->room_started_at_ms != now->room_started_at_ms
 		|| was->started_at_ms != now->started_at_ms || was->ended_at_ms != now->ended_at_ms || was->due_at_ms != now->due_at_ms
 		|| was->revision != now->revision || was->rules != now->rules;
 }
@@ -37,6 +38,7 @@ static int write_facts(struct sqlite_store *s, const struct call_row *was, const
 	bind_int_or_null(&b, call->ended_at_ms, 0);
 	bind_int_or_null(&b, call->due_at_ms, 0);
 	bind_time(&b, now_ms);
+	bind_int_or_null(&b, call->room_started_at_ms, 0);
 	return sqlite_run(&b);
 }
 

@@ -77,6 +77,8 @@ struct call_row {
 	                                    * the call to the host's row and deletes ours */
 	struct slice host_user_id; /* the host's row's "userId", for rank 1; none where the row is ours or there is none */
 	int64_t started_at_ms, ended_at_ms, due_at_ms; /* as stored; 0 = none */
+	int64_t watch_at_ms; /* when the watcher should ask LiveKit; 0 = never. Written only where the batch changes it: store_watch_claim moves it too */
+	int64_t room_started_at_ms; /* for matching by name; does not change as the participants come */
 	bool facts_changed, verdict_changed; /* set by the writer: what store_batch_commit has to write */
 	const struct verdict *new_verdict;   /* columns of call_logs; required when verdict_changed */
 };

@@ -330,7 +330,7 @@ struct verdict *judge(struct batch *b, const char *sid, const char *user, int64_
 	row->revision = open ? 0 : 1;
 	row->user_id = slice_cstr(user);
 	row->tenant_error = SLICE_NONE;
-	row->started_at_ms = start_ms;
+	row->started_at_ms = row->room_started_at_ms = start_ms;
 	row->ended_at_ms = end_ms;
 	row->facts_changed = row->verdict_changed = true;
 	row->new_verdict = v;
