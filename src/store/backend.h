@@ -12,13 +12,29 @@ struct store_ops {
 	int (*batch_commit)(struct store *s, const struct store_changes *c, struct arena *a);
 	void (*batch_abort)(struct store *s);
 	int (*due)(struct store *s, int64_t now_ms, size_t limit, struct arena *a, struct slice **ret_sids, size_t *ret_count);
+	int (*watch_claim)(struct store *s, const struct watch_claim *c, struct arena *a, struct watch_row **ret, size_t *ret_count);
+	int (*watch_move)(struct store *s, struct slice room_sid, int64_t was_ms, int64_t at_ms);
 	int (*count)(struct store *s, struct store_counts *ret);
+	int (*replay_begin)(struct store *s);
+	int (*replay_count)(struct store *s, int64_t *ret);
+	int (*replay_find)(struct store *s, struct slice call_id, struct arena *a, struct slice *ret_sid);
+	int (*replay_rooms)(struct store *s, struct slice after, int64_t since_ms, size_t limit, struct arena *a, struct slice **ret_sids,
+		size_t *ret_count, struct slice *ret_last);
+	int (*replay_calls)(struct store *s, const struct slice *sids, size_t count, struct arena *a, struct replay_call *ret);
+	int (*journal_open)(struct store *s, const struct slice *sids, size_t count);
+	int (*journal_next)(struct store *s, struct arena *a, struct journal_row *ret);
+	void (*journal_close)(struct store *s);
+	int (*journal_strays)(struct store *s, int64_t after_ms, struct slice after_id, size_t limit, struct arena *a, struct journal_row **ret,
+		size_t *ret_count);
 
 	int (*reader_open)(const struct store_options *o, struct arena *message_arena, struct store_reader **ret, struct slice *ret_message);
 	void (*reader_close)(struct store_reader *r);
 	const char *(*reader_last_error)(const struct store_reader *r);
 	int (*read_outcomes)(struct store_reader *r, struct outcome_query *queries, size_t n, struct arena *a);
 	int (*read_list)(struct store_reader *r, const struct list_filter *f, struct arena *a, struct call_view **ret, size_t *ret_count, bool *ret_more);
+	int (*read_call)(struct store_reader *r, struct slice tenant, struct slice call_id, struct arena *a, struct call_detail *ret);
+	int (*read_events)(struct store_reader *r, const struct events_query *q, struct arena *a, struct event_view **ret, size_t *ret_count,
+		bool *ret_more);
 	int (*reader_ping)(struct store_reader *r);
 
 	int (*migrate_status)(const struct store_options *o, struct arena *a, struct migrate_status *ret, struct slice *ret_message);
@@ -59,6 +75,9 @@ OC_NODISCARD int store_ops_for_url(struct slice url, struct arena *a, const stru
 
 /* Puts the formatted text into *ret_message (either may be NULL: then nothing happens) and returns `error`. */
 int store_fail(int error, struct arena *a, struct slice *ret_message, const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+/* Does the commit replace a final verdict, which is then to be kept in call_revisions? `was` is the row as loaded. */
+bool call_verdict_replaced(const struct call_row *was, const struct call_row *now);
 
 /* store_loaded_find over an array sorted by room SID. */
 struct call_row *call_rows_find(struct call_row *calls, size_t count, struct slice room_sid);

@@ -477,7 +477,8 @@ static int poll_connection(struct pg *c, int64_t deadline)
 
 static bool wanted_by(enum pg_statement s, enum pg_role role)
 {
-	bool reads = s == PG_STMT_READ_OUTCOMES || s == PG_STMT_READ_LIST || s == PG_STMT_BEGIN_READ || s == PG_STMT_PING;
+	bool reads = s == PG_STMT_READ_OUTCOMES || s == PG_STMT_READ_LIST || s == PG_STMT_READ_CALL || s == PG_STMT_READ_EVENTS ||
+		     s == PG_STMT_BEGIN_READ || s == PG_STMT_PING;
 	bool both = s == PG_STMT_SETTINGS || s == PG_STMT_COMMIT;
 	return both || reads == (role == PG_READER);
 }

@@ -28,6 +28,7 @@ bool pg_params_failed(const struct pg_params *p); /* out of memory, too many, or
 
 void pg_param_text(struct pg_params *p, struct slice s); /* none is NULL */
 void pg_param_int8(struct pg_params *p, int64_t v);
+void pg_param_int8_or_null(struct pg_params *p, int64_t v, int64_t null_value);
 
 enum pg_element { PG_ELEMENT_BOOL = 16, PG_ELEMENT_BYTEA = 17, PG_ELEMENT_INT8 = 20, PG_ELEMENT_TEXT = 25, PG_ELEMENT_TIMESTAMPTZ = 1184 };
 
@@ -105,7 +106,7 @@ void pg_sql_json(struct buf *b, const struct pg_column *c, const char *alias); /
 	X(BEGIN) X(BEGIN_READ) X(SETTINGS) X(COMMIT) X(SAVEPOINT) X(RELEASE) X(ROLLBACK_TO) X(BRIEF_LOCKS) X(IMMEDIATE) X(PING) \
 	X(LOAD_NAMES) X(LOAD_LOCK) X(LOAD_FACTS) X(LOAD_KNOWN) X(LOAD_HOST) X(LOAD_UNBOUND) \
 	X(LOGS_DETACH) X(LOGS_UPDATE) X(LOGS_INSERT) X(LOGS_REMOVE) \
-	X(FACTS_INSERT) X(FACTS_UPDATE) X(JOURNAL_REBIND) X(JOURNAL_REPOINT) X(JOURNAL_INSERT) X(JOURNAL_BIND) \
+	X(FACTS_INSERT) X(FACTS_UPDATE) X(REVISIONS_KEEP) X(JOURNAL_REBIND) X(JOURNAL_REPOINT) X(JOURNAL_INSERT) X(JOURNAL_BIND) \
 	X(WATCH_CLAIM) X(WATCH_MOVE) X(DUE_TIME) X(DUE_NAMES) X(DUE_SIDS) X(DUE_TENANTS) X(COUNT_ROWS) \
 	X(READ_OUTCOMES) X(READ_LIST) X(READ_CALL) X(READ_EVENTS)
 
@@ -120,6 +121,8 @@ const char *pg_statement_name(enum pg_statement s);
 /* The text for this schema; empty for a statement that this schema does not need. */
 void pg_statement_sql(enum pg_statement s, const struct pg_schema *schema, struct buf *b);
 /* postgres_sql_load.c, postgres_sql_write.c and postgres_sql_read.c: those that depend on the columns. */
+extern const char pg_watch_claim_sql[], pg_watch_move_sql[]; /* postgres_watch.c */
+extern const char pg_revisions_keep_sql[]; /* postgres_revisions.c */
 void pg_sql_load_host(const struct pg_schema *s, struct buf *b);
 void pg_sql_load_unbound(const struct pg_schema *s, struct buf *b);
 void pg_sql_due_names(const struct pg_schema *s, struct buf *b);
@@ -138,6 +141,8 @@ void pg_sql_journal_repoint(const struct pg_schema *s, struct buf *b);
 void pg_sql_journal_bind(const struct pg_schema *s, struct buf *b);
 void pg_sql_read_outcomes(const struct pg_schema *s, struct buf *b);
 void pg_sql_read_list(const struct pg_schema *s, struct buf *b);
+void pg_sql_read_call(const struct pg_schema *s, struct buf *b);
+void pg_sql_read_events(const struct pg_schema *s, struct buf *b);
 
 /* ---- a connection (postgres.c) ---- */
 
@@ -214,6 +219,13 @@ struct pg_skipped { /* a call whose call_logs row was refused: store_due leaves 
 #define PG_SKIPPED_MAX 64
 #define PG_LOCKED_MS 5000 /* between two waits for one row that the host holds a lock on */
 
+/* Where store_journal_next goes on: a cursor of the open transaction, and what was fetched of it. */
+struct pg_journal {
+	bool open;
+	PGresult *rows;
+	int at;
+};
+
 struct pg_store {
 	struct store base;
 	struct pg pg;
@@ -226,6 +238,7 @@ struct pg_store {
 	struct pg_skipped skipped[PG_SKIPPED_MAX];
 	size_t skipped_next;
 	struct buf names_cursor, sids_cursor, tenants_cursor; /* where store_due goes on looking */
+	struct pg_journal journal;
 };
 
 /* What a failed batch says to the writer. OC_RETRY, once in a row, for statements that do not fit the tables any more (they are made anew)
@@ -242,13 +255,29 @@ int pg_batch_load(struct store *s, const struct store_touch *touch, struct arena
 int pg_batch_commit(struct store *s, const struct store_changes *c, struct arena *a);
 void pg_batch_abort(struct store *s);
 int pg_due(struct store *s, int64_t now_ms, size_t limit, struct arena *a, struct slice **ret_sids, size_t *ret_count);
+int pg_watch_claim(struct store *s, const struct watch_claim *c, struct arena *a, struct watch_row **ret, size_t *ret_count);
+int pg_watch_move(struct store *s, struct slice room_sid, int64_t was_ms, int64_t at_ms);
 int pg_count(struct store *s, struct store_counts *ret);
+
+/* replaying (postgres_replay.c) */
+int pg_replay_begin(struct store *s);
+int pg_replay_count(struct store *s, int64_t *ret);
+int pg_replay_find(struct store *s, struct slice call_id, struct arena *a, struct slice *ret_sid);
+int pg_replay_rooms(struct store *s, struct slice after, int64_t since_ms, size_t limit, struct arena *a, struct slice **ret_sids, size_t *ret_count,
+	struct slice *ret_last);
+int pg_replay_calls(struct store *s, const struct slice *sids, size_t count, struct arena *a, struct replay_call *ret);
+int pg_journal_open(struct store *s, const struct slice *sids, size_t count);
+int pg_journal_next(struct store *s, struct arena *a, struct journal_row *ret);
+void pg_journal_close(struct store *s);
+int pg_journal_strays(struct store *s, int64_t after_ms, struct slice after_id, size_t limit, struct arena *a, struct journal_row **ret, size_t *ret_count);
 
 int pg_reader_open(const struct store_options *o, struct arena *message_arena, struct store_reader **ret, struct slice *ret_message);
 void pg_reader_close(struct store_reader *r);
 const char *pg_reader_last_error(const struct store_reader *r);
 int pg_read_outcomes(struct store_reader *r, struct outcome_query *queries, size_t n, struct arena *a);
 int pg_read_list(struct store_reader *r, const struct list_filter *f, struct arena *a, struct call_view **ret, size_t *ret_count, bool *ret_more);
+int pg_read_call(struct store_reader *r, struct slice tenant, struct slice call_id, struct arena *a, struct call_detail *ret);
+int pg_read_events(struct store_reader *r, const struct events_query *q, struct arena *a, struct event_view **ret, size_t *ret_count, bool *ret_more);
 int pg_reader_ping(struct store_reader *r);
 
 /* ---- migrations (postgres_migrate.c, postgres_index.c) ---- */

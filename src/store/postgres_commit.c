@@ -262,6 +262,10 @@ static int send_rest(struct pg *c, const struct work *w, const struct store_chan
 	size_t sent = 0;
 	int r = 0;
 
+	if (pg_put_replaced(p, w, ch->now_ms) > 0) {
+		r = pg_send(c, PG_STMT_REVISIONS_KEEP, p);
+		sent++;
+	}
 	for (int exists = 0; exists < 2 && r == 0; exists++)
 		if (pg_put_facts(p, w, exists, pg_makes_ids(c->schema), ch->now_ms) > 0) {
 			r = pg_send(c, exists ? PG_STMT_FACTS_UPDATE : PG_STMT_FACTS_INSERT, p);

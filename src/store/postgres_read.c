@@ -203,6 +203,126 @@ int pg_read_outcomes(struct store_reader *reader, struct outcome_query *queries,
 	return take_outcomes(res, queries, n, a);
 }
 
+static void put_one(struct pg_params *p, struct slice tenant, struct slice call_id)
+{
+	pg_put_bytes(pg_param_array(p, PG_ELEMENT_TEXT, 1), askable(tenant));
+	pg_put_bytes(pg_param_array(p, PG_ELEMENT_TEXT, 1), askable(call_id));
+}
+
+/* ---- one call whole ---- */
+
+static int take_call(const PGresult *res, struct arena *a, struct call_detail *d)
+{
+	size_t most = (size_t)PQntuples(res);
+	struct call_revision *rows = ARENA_ARRAY(a, struct call_revision, most);
+	int r = rows ? take_view(res, 0, a, &d->view) : OC_NOMEM;
+
+	if (r == 0)
+		r = pg_get_text(res, 0, PG_VIEW_CALL_FACTS, a, &d->facts);
+	d->rules = (unsigned)pg_get_int8(res, 0, PG_VIEW_CALL_RULES);
+	d->facts_updated_ms = pg_get_time_ms(res, 0, PG_VIEW_FACTS_UPDATED);
+	for (size_t i = 0; i < most && r == 0; i++) {
+		if (PQgetisnull(res, (int)i, PG_VIEW_REPLACED))
+			continue;
+		struct call_revision *to = &rows[d->revision_count++];
+		to->revision = pg_get_int8(res, (int)i, PG_VIEW_REPLACED);
+		to->replaced_at_ms = pg_get_time_ms(res, (int)i, PG_VIEW_REPLACED_AT);
+		r = pg_get_text(res, (int)i, PG_VIEW_REPLACED_VERDICT, a, &to->verdict);
+	}
+	d->revisions = rows;
+	return r;
+}
+
+int pg_read_call(struct store_reader *reader, struct slice tenant, struct slice call_id, struct arena *a, struct call_detail *ret)
+{
+	struct pg_params p = { .count = 0 };
+	_cleanup_pg_ PGresult *res = NULL;
+	struct call_detail d = { .rules = 0 };
+
+	put_one(&p, tenant, call_id);
+	int r = ask_again(&reader_of(reader)->pg, PG_STMT_READ_CALL, &p, &res);
+	pg_params_done(&p);
+	if (r == 0 && PQntuples(res) == 0)
+		r = OC_NOT_FOUND;
+	if (r == 0)
+		r = take_call(res, a, &d);
+	if (r == 0)
+		*ret = d;
+	return r;
+}
+
+/* ---- the journal of a call ---- */
+
+static int take_event(const PGresult *res, int row, struct arena *a, struct event_view *ret)
+{
+	struct event_view v = {
+		.position = pg_get_int8(res, row, PG_EVENT_POSITION),
+		.timestamp_s = pg_get_int8(res, row, PG_EVENT_TIMESTAMP),
+		.processed = pg_get_int8(res, row, PG_EVENT_PROCESSED) != 0,
+		.created_at_ms = pg_get_time_ms(res, row, PG_EVENT_CREATED),
+		.processed_at_ms = pg_get_time_ms(res, row, PG_EVENT_PROCESSED_AT),
+	};
+	const struct {
+		enum pg_event_view column;
+		struct slice *to;
+	} texts[] = {
+		{ PG_EVENT_ID, &v.id }, { PG_EVENT_USER, &v.user_id }, { PG_EVENT_CALL_LOG, &v.call_log_id }, { PG_EVENT_EVENT_ID, &v.event_id },
+		{ PG_EVENT_EVENT, &v.event }, { PG_EVENT_ROOM_NAME, &v.room_name }, { PG_EVENT_ROOM_SID, &v.room_sid },
+		{ PG_EVENT_IDENTITY, &v.participant_identity }, { PG_EVENT_PARTICIPANT_SID, &v.participant_sid }, { PG_EVENT_ERROR, &v.error_message },
+		{ PG_EVENT_SOURCE, &v.source }, { PG_EVENT_BODY_HASH, &v.body_hash }, { PG_EVENT_KEY, &v.key_id }, { PG_EVENT_SIP, &v.sip_call_id },
+		{ PG_EVENT_PAYLOAD, &v.payload }, { PG_EVENT_RAW_BODY, &v.raw_body },
+	};
+
+	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+		if (pg_get_text(res, row, (int)texts[i].column, a, texts[i].to) < 0)
+			return OC_NOMEM;
+	*ret = v;
+	return 0;
+}
+
+static int ask_events(struct pg *c, const struct events_query *q, struct slice room_sid, PGresult **ret)
+{
+	struct pg_params p = { .count = 0 };
+
+	pg_param_text(&p, room_sid);
+	pg_param_text(&p, q->tenant);
+	pg_param_int8(&p, q->has_cursor ? q->cursor_position : INT64_MIN);
+	pg_param_text(&p, q->has_cursor ? askable(q->cursor_id) : SLICE(""));
+	pg_param_int8(&p, (int64_t)q->limit + 1);
+	pg_param_int8(&p, STORE_EVENTS_BYTES);
+	int r = ask_again(c, PG_STMT_READ_EVENTS, &p, ret);
+	pg_params_done(&p);
+	return r;
+}
+
+int pg_read_events(struct store_reader *reader, const struct events_query *q, struct arena *a, struct event_view **ret, size_t *ret_count, bool *ret_more)
+{
+	struct outcome_query one = { .tenant = q->tenant, .call_id = q->call_id };
+	_cleanup_pg_ PGresult *res = NULL;
+	int r = pg_read_outcomes(reader, &one, 1, a);
+
+	if (r == 0)
+		r = one.result;
+	if (r == 0 && !slice_is_empty(one.view.room_sid))
+		r = ask_events(&reader_of(reader)->pg, q, one.view.room_sid, &res);
+	if (r < 0)
+		return r;
+	size_t found = res ? (size_t)PQntuples(res) : 0, count = 0;
+	struct event_view *rows = ARENA_ARRAY(a, struct event_view, found);
+	if (!rows)
+		return OC_NOMEM;
+	while (count < found && count < q->limit && !pg_get_bool(res, (int)count, PG_EVENT_CUT)) {
+		r = take_event(res, (int)count, a, &rows[count]);
+		if (r < 0)
+			return r;
+		count++;
+	}
+	*ret = rows;
+	*ret_count = count;
+	*ret_more = found > count;
+	return 0;
+}
+
 static void put_moment(struct pg_params *p, int64_t ms, bool there)
 {
 	/* Beyond what PostgreSQL can say there are no rows; the bounds keep the arithmetic in range. */

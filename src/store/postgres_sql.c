@@ -61,6 +61,9 @@ static const struct {
 	{ PG_STMT_LOAD_FACTS, load_facts_sql },
 	{ PG_STMT_LOAD_KNOWN, load_known_sql },
 	{ PG_STMT_DUE_TIME, due_time_sql },
+	{ PG_STMT_REVISIONS_KEEP, pg_revisions_keep_sql },
+	{ PG_STMT_WATCH_CLAIM, pg_watch_claim_sql },
+	{ PG_STMT_WATCH_MOVE, pg_watch_move_sql },
 };
 
 static const struct {
@@ -85,6 +88,8 @@ static const struct {
 	{ PG_STMT_COUNT_ROWS, pg_sql_count },
 	{ PG_STMT_READ_OUTCOMES, pg_sql_read_outcomes },
 	{ PG_STMT_READ_LIST, pg_sql_read_list },
+	{ PG_STMT_READ_CALL, pg_sql_read_call },
+	{ PG_STMT_READ_EVENTS, pg_sql_read_events },
 };
 
 void pg_statement_sql(enum pg_statement s, const struct pg_schema *schema, struct buf *b)

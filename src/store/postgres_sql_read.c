@@ -27,13 +27,11 @@ static void put_view_columns(const struct pg_schema *s, struct buf *b)
 
 /* $1 tenants, $2 ids or room SIDs. A call without a row is found by its SID alone. (A subquery with LIMIT, for the planner would make a
  * hash of all rows for an EXISTS.) */
-void pg_sql_read_outcomes(const struct pg_schema *s, struct buf *b)
+static void put_calls_asked_for(const struct pg_schema *s, struct buf *b)
 {
 	const struct pg_column *id = pg_column(s, PG_CALL_LOGS, "id");
 
-	buf_puts(b, "SELECT ");
-	put_view_columns(s, b);
-	buf_puts(b, ", q.n, k.rank::int8 FROM unnest($1::text[], $2::text[]) WITH ORDINALITY q (tenant, id, n) CROSS JOIN LATERAL ("
+	buf_puts(b, " FROM unnest($1::text[], $2::text[]) WITH ORDINALITY q (tenant, id, n) CROSS JOIN LATERAL ("
 		"SELECT 1 AS rank, l.id AS log_id, NULL::text AS sid FROM call_logs l WHERE l.id = ");
 	pg_sql_to_compare(b, id, "q.id");
 	buf_puts(b, " UNION ALL SELECT 2, ");
@@ -44,6 +42,85 @@ void pg_sql_read_outcomes(const struct pg_schema *s, struct buf *b)
 		" LEFT JOIN call_facts f ON f.\"roomSid\" = coalesce(k.sid, l.\"livekitRoomSid\")"
 		" WHERE coalesce(l.\"userId\"::text, f.\"userId\") = q.tenant"
 		" AND (l.id IS NOT NULL OR (SELECT true FROM call_logs x WHERE x.\"livekitRoomSid\" = k.sid LIMIT 1) IS NULL)");
+}
+
+void pg_sql_read_outcomes(const struct pg_schema *s, struct buf *b)
+{
+	buf_puts(b, "SELECT ");
+	put_view_columns(s, b);
+	buf_puts(b, ", q.n, k.rank::int8");
+	put_calls_asked_for(s, b);
+}
+
+/* The same for one, with what is kept of it beside; one snapshot, since it is one statement. */
+void pg_sql_read_call(const struct pg_schema *s, struct buf *b)
+{
+	buf_puts(b, "SELECT v.*, CASE WHEN r.revision IS NOT DISTINCT FROM (SELECT min(m.revision) FROM call_revisions m WHERE m.\"roomSid\" = v.call_sid)"
+		" THEN (SELECT c.facts FROM call_facts c WHERE c.\"roomSid\" = v.call_sid) END, r.revision, r.verdict::text, r.\"createdAt\" FROM (SELECT ");
+	put_view_columns(s, b);
+	buf_puts(b, ", q.n, k.rank::int8, f.\"roomSid\" AS call_sid, f.rules::int8");
+	put_calls_asked_for(s, b);
+	buf_puts(b, " ORDER BY k.rank, l.id LIMIT 1) v LEFT JOIN call_revisions r ON r.\"roomSid\" = v.call_sid ORDER BY r.revision");
+}
+
+/* ---- the journal of a call ---- */
+
+/* Where a table of the host's has ids that do not count up, the time an event came stands for them. The sum keeps the planner from walking
+ * all of the journal along the primary key in search of one call. */
+static void put_position(const struct pg_schema *s, struct buf *b)
+{
+	const struct pg_column *id = pg_column(s, PG_JOURNAL, "id");
+	bool counts_up = id->class == PG_INT2 || id->class == PG_INT4 || id->class == PG_INT8;
+
+	buf_puts(b, "(");
+	if (counts_up) {
+		pg_sql_int8(b, id, "e");
+	} else {
+		buf_puts(b, "floor(extract(epoch FROM ");
+		pg_sql_time(b, pg_column(s, PG_JOURNAL, "createdAt"), "e");
+		buf_puts(b, ") * 1000000)::int8");
+	}
+	buf_puts(b, " + 0)");
+}
+
+/* In the order of enum pg_event_view, from the position on. */
+static void put_event_columns(const struct pg_schema *s, struct buf *b)
+{
+	static const struct {
+		const char *column;
+		void (*put)(struct buf *, const struct pg_column *, const char *);
+	} columns[] = {
+		{ "userId", pg_sql_text }, { "callLogId", pg_sql_text }, { "eventId", pg_sql_text }, { "event", pg_sql_text }, { "roomName", pg_sql_text },
+		{ "roomSid", pg_sql_text }, { "participantIdentity", pg_sql_text }, { "participantSid", pg_sql_text }, { "timestamp", pg_sql_int8 },
+		{ "processed", pg_sql_int8 }, { "errorMessage", pg_sql_text }, { "createdAt", pg_sql_time }, { "processedAt", pg_sql_time },
+		{ "source", pg_sql_text }, { "bodyHash", pg_sql_text }, { "keyId", pg_sql_text }, { "sipCallId", pg_sql_text },
+	};
+
+	for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) {
+		columns[i].put(b, pg_column(s, PG_JOURNAL, columns[i].column), "e");
+		buf_puts(b, ", ");
+	}
+}
+
+/* $1 room SID, $2 tenant, $3 position and $4 event id of the cursor, $5 rows, $6 bytes. Rows that are not ours are left out: nobody took the
+ * secrets out of them. */
+void pg_sql_read_events(const struct pg_schema *s, struct buf *b)
+{
+	bool has_body = pg_column(s, PG_JOURNAL, "rawBody")->class == PG_BYTEA;
+
+	buf_puts(b, "SELECT ");
+	pg_sql_json(b, pg_column(s, PG_JOURNAL, "id"), "e");
+	buf_puts(b, ", e.oc_position, ");
+	put_event_columns(s, b);
+	buf_puts(b, "CASE WHEN e.oc_before < $6::int8 THEN e.oc_payload END, CASE WHEN e.oc_before < $6::int8 THEN e.oc_body END, e.oc_before >= $6::int8"
+		" FROM (SELECT e.*, sum(coalesce(octet_length(e.oc_payload), 0) + coalesce(length(e.oc_body), 0)) OVER (ORDER BY e.oc_position, e.\"eventId\")"
+		" - coalesce(octet_length(e.oc_payload), 0) - coalesce(length(e.oc_body), 0) AS oc_before FROM (SELECT e.*, ");
+	pg_sql_json(b, pg_column(s, PG_JOURNAL, "rawPayload"), "e");
+	buf_puts(b, has_body ? " AS oc_payload, e.\"rawBody\" AS oc_body, " : " AS oc_payload, NULL::bytea AS oc_body, ");
+	put_position(s, b);
+	buf_puts(b, " AS oc_position FROM livekit_call_events e WHERE e.\"roomSid\" = $1::text AND e.\"userId\"::text = $2::text AND e.source IS NOT NULL AND (");
+	put_position(s, b);
+	buf_puts(b, ", e.\"eventId\"::text) > ($3::int8, $4::text) ORDER BY oc_position, e.\"eventId\" LIMIT $5::int8) e) e ORDER BY e.oc_position, e.\"eventId\"");
 }
 
 /* ---- the list ---- */

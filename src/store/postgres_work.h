@@ -26,6 +26,8 @@ void pg_put_logs(struct pg_params *p, const struct log_work *w, size_t n, bool i
 void pg_put_removed(struct pg_params *p, const struct log_work *w, size_t n, bool sids);
 /* Gives the number of calls whose facts are to be written, of those that have a row or of those that have none; with none p is left alone. */
 size_t pg_put_facts(struct pg_params *p, const struct work *w, bool exists, bool makes_ids, int64_t now_ms);
+/* postgres_revisions.c: the calls whose final verdict is replaced; gives their number, with none p is left alone. Sent before the facts are. */
+size_t pg_put_replaced(struct pg_params *p, const struct work *w, int64_t now_ms);
 void pg_put_journal(struct pg_params *p, const struct store_changes *c);
 void pg_put_binds(struct pg_params *p, const struct store_changes *c);
 void pg_put_rebinds(struct pg_params *p, const struct work *w, int64_t now_ms);

@@ -31,12 +31,16 @@
 	"AND max(f.\"roomStartedAtMs\" - w, w - COALESCE(f.\"endedAtMs\", f.\"roomStartedAtMs\")) <= " TEXT_OF(CLAIM_WINDOW_MS) " " \
 	"AND (f.\"endedAtMs\" IS NULL OR w <= f.\"endedAtMs\" OR ?1 - w >= " TEXT_OF(CLAIM_AFTER_END_MS) ") END"
 
+/* Did a tenant post it? What the canonical JSON says, not "userId", which any event of the call has. */
+#define OWN_MARK "(source = 'mark' AND \"rawPayload\" ->> 'userId' IS NOT NULL)"
+
 const char *const sqlite_writer_sql[SQL_WRITER_COUNT] = {
-	[SQL_EVENT_KNOWN] = "SELECT 1 FROM livekit_call_events WHERE \"eventId\" = ?1",
+	[SQL_EVENT_KNOWN] = "SELECT \"bodyHash\" FROM livekit_call_events WHERE \"eventId\" = ?1",
 	[SQL_FACTS] = "SELECT \"roomName\", \"userId\", \"tenantError\", \"callLogId\", \"callLogIsOurs\", facts, rules, verdict, outcome, "
-		      "revision, \"startedAtMs\", \"endedAtMs\", \"dueAtMs\", \"roomStartedAtMs\" FROM call_facts WHERE \"roomSid\" = ?1",
+		      "revision, \"startedAtMs\", \"endedAtMs\", \"dueAtMs\", \"roomStartedAtMs\", \"watchAtMs\" FROM call_facts WHERE \"roomSid\" = ?1",
 	[SQL_CALL_OPEN_AT] = "SELECT \"roomSid\", \"roomStartedAtMs\" FROM call_facts WHERE \"roomName\" = ?1 "
 			     "AND (\"roomStartedAtMs\" IS NULL OR \"roomStartedAtMs\" <= ?2) AND (\"endedAtMs\" IS NULL OR \"endedAtMs\" >= ?3) "
+			     "AND (?4 IS NULL OR \"userId\" IS NULL OR \"userId\" = ?4) "
 			     "ORDER BY \"roomStartedAtMs\" DESC, \"roomSid\" LIMIT 1",
 	/* Without LIMIT, which would cost a sorter of its own. */
 	[SQL_ROW_BY_SID] = "SELECT id, \"userId\" FROM call_logs WHERE \"livekitRoomSid\" = ?1 ORDER BY id = ?2, id",
@@ -54,28 +58,34 @@ const char *const sqlite_writer_sql[SQL_WRITER_COUNT] = {
 			    "AND \"roomName\" IS NOT NULL LIMIT 1",
 	[SQL_UNBOUND] = "SELECT \"eventId\", \"rawPayload\", source, \"keyId\", timestamp, " SQL_MS("\"createdAt\"") " AS w "
 			"FROM livekit_call_events WHERE \"roomSid\" IS NULL AND \"roomName\" = ?1 AND processed = 0 "
-			"AND \"errorMessage\" = '" STORE_WAITS "' AND COALESCE(timestamp * 1000, " SQL_MS("\"createdAt\"") ") BETWEEN ?2 AND ?3 "
+			"AND \"errorMessage\" = '" STORE_WAITS "' AND (\"userId\" IS NULL OR ?4 IS NULL OR \"userId\" = ?4) "
+			"AND COALESCE(timestamp * 1000, " SQL_MS("\"createdAt\"") ") BETWEEN ?2 AND ?3 "
 			"ORDER BY w, \"eventId\" LIMIT " TEXT_OF(STORE_UNBOUND_LIMIT),
 
 	[SQL_EVENT_INSERT] = "INSERT INTO livekit_call_events (\"userId\", \"callLogId\", \"eventId\", event, \"roomName\", \"roomSid\", "
 			     "\"participantIdentity\", \"participantSid\", timestamp, \"rawPayload\", \"rawBody\", processed, \"errorMessage\", "
-			     "\"createdAt\", \"processedAt\", source, \"bodyHash\", \"keyId\") "
-			     "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+			     "\"createdAt\", \"processedAt\", source, \"bodyHash\", \"keyId\", \"sipCallId\") "
+			     "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
 	[SQL_EVENT_BIND] = "UPDATE livekit_call_events SET \"roomSid\" = ?2, processed = ?3, \"errorMessage\" = ?4, "
-			   "\"processedAt\" = CASE WHEN ?3 THEN ?5 END, \"userId\" = ?6, \"callLogId\" = ?7 WHERE \"eventId\" = ?1",
+			   "\"processedAt\" = CASE WHEN ?3 THEN ?5 END, \"userId\" = CASE WHEN ?8 THEN \"userId\" ELSE ?6 END, "
+			   "\"callLogId\" = CASE WHEN NOT ?8 OR \"userId\" = ?6 THEN ?7 END WHERE \"eventId\" = ?1",
 	[SQL_EVENTS_TENANT] =
 		"UPDATE livekit_call_events SET \"userId\" = ?2, "
 		"processed = CASE WHEN ?4 IS NOT NULL THEN 0 WHEN \"errorMessage\" = ?3 THEN 1 ELSE processed END, "
 		"\"processedAt\" = CASE WHEN ?4 IS NULL AND \"errorMessage\" = ?3 THEN COALESCE(\"processedAt\", ?5) ELSE \"processedAt\" END, "
 		"\"errorMessage\" = CASE WHEN \"errorMessage\" IS NULL OR \"errorMessage\" = ?3 THEN ?4 ELSE \"errorMessage\" END "
-		"WHERE \"roomSid\" = ?1",
-	[SQL_EVENTS_CALL_LOG] = "UPDATE livekit_call_events SET \"callLogId\" = ?2 WHERE \"roomSid\" = ?1 AND \"callLogId\" IS NOT ?2",
+		"WHERE \"roomSid\" = ?1 AND NOT " OWN_MARK,
+	[SQL_EVENTS_CALL_LOG] = "UPDATE livekit_call_events SET \"callLogId\" = ?2 WHERE \"roomSid\" = ?1 AND \"callLogId\" IS NOT ?2 "
+				"AND (NOT " OWN_MARK " OR \"userId\" = ?3)",
 	[SQL_FACTS_INSERT] = "INSERT INTO call_facts (\"roomSid\", \"roomName\", \"userId\", \"tenantError\", \"callLogId\", \"callLogIsOurs\", facts, "
-			     "rules, verdict, outcome, revision, \"startedAtMs\", \"endedAtMs\", \"dueAtMs\", \"createdAt\", \"updatedAt\", \"roomStartedAtMs\") "
-			     "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?15, ?16)",
+			     "rules, verdict, outcome, revision, \"startedAtMs\", \"endedAtMs\", \"dueAtMs\", \"createdAt\", \"updatedAt\", \"roomStartedAtMs\", \"watchAtMs\") "
+			     "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?15, ?16, ?17)",
 	[SQL_FACTS_UPDATE] = "UPDATE call_facts SET \"roomName\" = ?2, \"userId\" = ?3, \"tenantError\" = ?4, \"callLogId\" = ?5, "
 			     "\"callLogIsOurs\" = ?6, facts = ?7, rules = ?8, verdict = ?9, outcome = ?10, revision = ?11, \"startedAtMs\" = ?12, "
-			     "\"endedAtMs\" = ?13, \"dueAtMs\" = ?14, \"updatedAt\" = ?15, \"roomStartedAtMs\" = ?16 WHERE \"roomSid\" = ?1",
+			     "\"endedAtMs\" = ?13, \"dueAtMs\" = ?14, \"updatedAt\" = ?15, \"roomStartedAtMs\" = ?16, \"watchAtMs\" = ?17 WHERE \"roomSid\" = ?1",
+
+	[SQL_REVISION_KEEP] = "INSERT OR IGNORE INTO call_revisions (\"roomSid\", revision, outcome, rules, verdict, \"createdAt\") "
+			      "VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
 
 	[SQL_ROW_INSERT] = "INSERT INTO call_logs (id, \"userId\", \"livekitRoomName\", \"livekitRoomSid\", direction, \"phoneNumber\", \"sipCallId\", "
 			   "duration, \"startedAt\", \"endedAt\", status, outcome, \"recordingUrl\", metadata, \"createdAt\", \"updatedAt\") "
@@ -99,6 +109,11 @@ const char *const sqlite_writer_sql[SQL_WRITER_COUNT] = {
 #undef OURS
 	[SQL_ROW_DELETE] = "DELETE FROM call_logs WHERE id = ?1 AND \"livekitRoomSid\" = ?2",
 
+	[SQL_WATCH_DUE] = "SELECT \"roomSid\", \"roomName\", \"userId\", facts, \"watchAtMs\" FROM call_facts WHERE \"watchAtMs\" <= ?1 "
+			  "ORDER BY \"watchAtMs\", \"roomSid\" LIMIT ?2",
+	[SQL_WATCH_MINE] = "SELECT \"roomSid\", \"roomName\", \"userId\", facts, \"watchAtMs\" FROM call_facts WHERE \"roomSid\" = ?1 "
+			   "AND \"watchAtMs\" IS NOT NULL",
+	[SQL_WATCH_MOVE] = "UPDATE call_facts SET \"watchAtMs\" = ?3 WHERE \"roomSid\" = ?1 AND \"watchAtMs\" = ?2",
 	[SQL_DUE] = "SELECT \"roomSid\" FROM call_facts WHERE \"dueAtMs\" <= ?1 ORDER BY \"dueAtMs\", \"roomSid\" LIMIT ?2",
 	/* Among the newest rows only, so that it stays cheap whatever the host keeps. */
 	[SQL_LATE_NEW] =
@@ -115,6 +130,17 @@ const char *const sqlite_writer_sql[SQL_WRITER_COUNT] = {
 		"WHERE f.\"callLogId\" IS NULL UNION SELECT f.\"roomSid\" FROM (SELECT DISTINCT \"roomSid\" AS s FROM livekit_call_events "
 		"WHERE \"userId\" IS NULL AND \"roomSid\" IS NOT NULL) e CROSS JOIN call_facts f ON f.\"roomSid\" = e.s "
 		"CROSS JOIN call_logs l ON l.\"livekitRoomSid\" = f.\"roomSid\" WHERE f.\"userId\" IS NULL AND l.\"userId\" IS NOT NULL LIMIT ?2",
+	[SQL_REPLAY_ROOMS] = sqlite_replay_rooms_sql,
+	[SQL_REPLAY_CALL] = sqlite_replay_call_sql,
+	[SQL_REPLAY_FIND] = sqlite_replay_find_sql,
+	[SQL_JOURNAL] = sqlite_journal_sql,
+	[SQL_STRAYS] = sqlite_strays_sql,
+	[SQL_LEG_CALLS] = sqlite_leg_calls_sql,
+	[SQL_LEG_INSERT] = sqlite_leg_insert_sql,
+	[SQL_ANY_LEG_WAITS] = sqlite_any_leg_waits_sql,
+	[SQL_LEG_WAITS] = sqlite_leg_waits_sql,
+	[SQL_LEG_WAITS_OF_CALL] = sqlite_leg_waits_of_call_sql,
+	[SQL_LEG_DUE] = sqlite_leg_due_sql,
 	[SQL_COUNT] = "SELECT (SELECT count(*) FROM call_facts WHERE outcome IS NULL), (SELECT count(*) FROM livekit_call_events WHERE processed = 0)",
 };
 
@@ -249,6 +275,8 @@ int sqlite_due(struct store *store, int64_t now_ms, size_t limit, struct arena *
 		s->late_look_ms = now_ms;
 		if (full)
 			s->late_full_look_ms = now_ms;
+		if (r == 0)
+			r = add_sids(s, SQL_LEG_DUE, now_ms, limit, a, sids, &count);
 	}
 	if (r == 0) {
 		*ret_sids = sids;
@@ -281,12 +309,25 @@ const struct store_ops sqlite_store_ops = {
 	.batch_commit = sqlite_batch_commit,
 	.batch_abort = sqlite_batch_abort,
 	.due = sqlite_due,
+	.watch_claim = sqlite_watch_claim,
+	.watch_move = sqlite_watch_move,
 	.count = sqlite_count,
+	.replay_begin = sqlite_replay_begin,
+	.replay_count = sqlite_replay_count,
+	.replay_find = sqlite_replay_find,
+	.replay_rooms = sqlite_replay_rooms,
+	.replay_calls = sqlite_replay_calls,
+	.journal_open = sqlite_journal_open,
+	.journal_next = sqlite_journal_next,
+	.journal_close = sqlite_journal_close,
+	.journal_strays = sqlite_journal_strays,
 	.reader_open = sqlite_reader_open,
 	.reader_close = sqlite_reader_close,
 	.reader_last_error = sqlite_reader_last_error,
 	.read_outcomes = sqlite_read_outcomes,
 	.read_list = sqlite_read_list,
+	.read_call = sqlite_read_call,
+	.read_events = sqlite_read_events,
 	.reader_ping = sqlite_reader_ping,
 	.migrate_status = sqlite_migrate_status,
 	.migrate_upgrade = sqlite_migrate_upgrade,

@@ -10,7 +10,7 @@
 
 /* ---- sqlite_db.c: connections, binding, columns, errors ---- */
 
-#define SQLITE_STATEMENTS_MAX 24
+#define SQLITE_STATEMENTS_MAX 40
 
 struct sqlite_connection {
 	sqlite3 *db;
@@ -93,6 +93,14 @@ OC_NODISCARD int sqlite_schema_refusal(const struct migrate_status *s, struct ar
 
 /* ---- the writer's connection ---- */
 
+/* Where store_journal_next goes on. */
+struct sqlite_journal {
+	const struct slice *sids;
+	size_t count, at;
+	bool reading; /* `rows` is under way */
+	struct sqlite_binder rows;
+};
+
 struct sqlite_store {
 	struct store base;
 	struct sqlite_connection c;
@@ -105,6 +113,7 @@ struct sqlite_store {
 	int reopen_wait_ms;   /* back-off after a failure to open */
 	int64_t reopen_at_ns;
 	int64_t late_look_ms, late_full_look_ms; /* when late host rows were last looked for */
+	struct sqlite_journal journal;
 };
 
 /* Prepared statements of the writer: enum, SQL. Parameters are numbered in the order they are bound. */
@@ -113,11 +122,17 @@ enum sqlite_writer_statement {
 	/* sqlite_load.c */
 	SQL_EVENT_KNOWN, SQL_FACTS, SQL_CALL_OPEN_AT, SQL_ROW_BY_SID, SQL_ANY_UNCLAIMED, SQL_ROW_UNCLAIMED, SQL_ANY_UNBOUND, SQL_UNBOUND,
 	/* sqlite_write.c */
-	SQL_EVENT_INSERT, SQL_EVENT_BIND, SQL_EVENTS_TENANT, SQL_EVENTS_CALL_LOG, SQL_FACTS_INSERT, SQL_FACTS_UPDATE,
+	SQL_EVENT_INSERT, SQL_EVENT_BIND, SQL_EVENTS_TENANT, SQL_EVENTS_CALL_LOG, SQL_FACTS_INSERT, SQL_FACTS_UPDATE, SQL_REVISION_KEEP,
 	/* sqlite_calls.c */
 	SQL_ROW_INSERT, SQL_ROW_CLAIM, SQL_ROW_UPDATE_OURS, SQL_ROW_UPDATE_HOST, SQL_ROW_DELETE,
 	/* sqlite.c */
 	SQL_DUE, SQL_LATE_NEW, SQL_LATE_ALL, SQL_COUNT,
+	/* sqlite_replay.c */
+	SQL_REPLAY_ROOMS, SQL_REPLAY_CALL, SQL_REPLAY_FIND, SQL_JOURNAL, SQL_STRAYS,
+	/* sqlite_watch.c */
+	SQL_WATCH_DUE, SQL_WATCH_MINE, SQL_WATCH_MOVE,
+	/* sqlite_marks.c */
+	SQL_LEG_CALLS, SQL_LEG_INSERT, SQL_ANY_LEG_WAITS, SQL_LEG_WAITS, SQL_LEG_WAITS_OF_CALL, SQL_LEG_DUE,
 	SQL_WRITER_COUNT
 };
 
@@ -126,7 +141,37 @@ int sqlite_batch_commit(struct store *store, const struct store_changes *c, stru
 void sqlite_batch_abort(struct store *store);
 int sqlite_due(struct store *store, int64_t now_ms, size_t limit, struct arena *a, struct slice **ret_sids, size_t *ret_count);
 int sqlite_count(struct store *store, struct store_counts *ret);
+int sqlite_watch_claim(struct store *store, const struct watch_claim *c, struct arena *a, struct watch_row **ret, size_t *ret_count);
+int sqlite_watch_move(struct store *store, struct slice room_sid, int64_t was_ms, int64_t at_ms);
 OC_NODISCARD int sqlite_reopen_if_broken(struct sqlite_store *s);
+/* The row of call_facts, 0 also where there is none (exists is false then). */
+OC_NODISCARD int sqlite_read_call_row(struct sqlite_store *s, struct slice sid, struct arena *a, struct call_row *row);
+
+/* ---- legs and the marks that name them (sqlite_marks.c) ---- */
+
+extern const char sqlite_leg_calls_sql[], sqlite_leg_insert_sql[], sqlite_any_leg_waits_sql[], sqlite_leg_waits_sql[],
+	sqlite_leg_waits_of_call_sql[], sqlite_leg_due_sql[];
+/* The room SIDs of the calls with these legs, each once. */
+OC_NODISCARD int sqlite_leg_calls(struct sqlite_store *s, const struct store_touch *t, struct arena *a, struct slice **ret_sids, size_t *ret_count);
+/* Marks that wait for a leg that the batch brings, or, in a sweep, for a leg of these calls; added behind the *count rows there are. */
+OC_NODISCARD int sqlite_leg_waits(struct sqlite_store *s, const struct store_touch *t, const struct call_row *calls, size_t call_count, struct arena *a,
+	struct unbound_row *rows, size_t *count);
+OC_NODISCARD int sqlite_write_legs(struct sqlite_store *s, const struct call_row *call);
+
+/* ---- replaying (sqlite_replay.c) ---- */
+
+extern const char sqlite_replay_rooms_sql[], sqlite_replay_call_sql[], sqlite_replay_find_sql[], sqlite_journal_sql[], sqlite_strays_sql[];
+int sqlite_replay_begin(struct store *store);
+int sqlite_replay_count(struct store *store, int64_t *ret);
+int sqlite_replay_find(struct store *store, struct slice call_id, struct arena *a, struct slice *ret_sid);
+int sqlite_replay_rooms(struct store *store, struct slice after, int64_t since_ms, size_t limit, struct arena *a, struct slice **ret_sids,
+	size_t *ret_count, struct slice *ret_last);
+int sqlite_replay_calls(struct store *store, const struct slice *sids, size_t count, struct arena *a, struct replay_call *ret);
+int sqlite_journal_open(struct store *store, const struct slice *sids, size_t count);
+int sqlite_journal_next(struct store *store, struct arena *a, struct journal_row *ret);
+void sqlite_journal_close(struct store *store);
+int sqlite_journal_strays(struct store *store, int64_t after_ms, struct slice after_id, size_t limit, struct arena *a, struct journal_row **ret,
+	size_t *ret_count);
 
 /* sqlite_calls.c: brings the call's call_logs row up to date within the transaction. `was` is the row as loaded. */
 OC_NODISCARD int sqlite_write_call_log(struct sqlite_store *s, const struct call_row *was, struct call_row *call, int64_t now_ms,
@@ -139,6 +184,9 @@ void sqlite_reader_close(struct store_reader *r);
 const char *sqlite_reader_last_error(const struct store_reader *r);
 int sqlite_read_outcomes(struct store_reader *r, struct outcome_query *queries, size_t n, struct arena *a);
 int sqlite_read_list(struct store_reader *r, const struct list_filter *f, struct arena *a, struct call_view **ret, size_t *ret_count,
+	bool *ret_more);
+int sqlite_read_call(struct store_reader *r, struct slice tenant, struct slice call_id, struct arena *a, struct call_detail *ret);
+int sqlite_read_events(struct store_reader *r, const struct events_query *q, struct arena *a, struct event_view **ret, size_t *ret_count,
 	bool *ret_more);
 int sqlite_reader_ping(struct store_reader *r);
 

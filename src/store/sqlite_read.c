@@ -7,7 +7,8 @@
 
 #include "base/clock.h"
 
-enum reader_statement { READ_BEGIN, READ_END, READ_BY_ID, READ_BY_SID, READ_FACTS, READ_LIST, READ_PING, READER_COUNT };
+enum reader_statement { READ_BEGIN, READ_END, READ_BY_ID, READ_BY_SID, READ_FACTS, READ_LIST, READ_FACTS_OF, READ_REVISIONS, READ_EVENTS,
+	READ_PING, READER_COUNT };
 
 struct sqlite_reader {
 	struct store_reader base;
@@ -40,6 +41,12 @@ static const char facts_sql[] =
 	"COALESCE(f.\"startedAtMs\", " SQL_MS("f.\"createdAt\"") ", 0) FROM call_facts f WHERE f.\"roomSid\" = ?1 AND f.\"userId\" = ?2 "
 	"AND NOT EXISTS (SELECT 1 FROM call_logs l WHERE l.\"livekitRoomSid\" = f.\"roomSid\")";
 
+/* In the order of column_event. */
+static const char events_sql[] =
+	"SELECT \"userId\", \"callLogId\", \"eventId\", event, \"roomName\", \"roomSid\", \"participantIdentity\", \"participantSid\", \"rawPayload\", "
+	"\"errorMessage\", source, \"bodyHash\", \"keyId\", \"sipCallId\", id, timestamp, processed, " SQL_MS("\"createdAt\"") ", "
+	SQL_MS("\"processedAt\"") ", \"rawBody\" FROM livekit_call_events WHERE \"roomSid\" = ?1 AND \"userId\" = ?2 AND id > ?3 ORDER BY id LIMIT ?4";
+
 static const char *const view_columns[2][2] = {
 	{ VIEW_COLUMNS("NULL, NULL"), VIEW_COLUMNS("NULL, json_quote(l.cost)") },
 	{ VIEW_COLUMNS("json_quote(l.\"agentConfigId\"), NULL"), VIEW_COLUMNS("json_quote(l.\"agentConfigId\"), json_quote(l.cost)") },
@@ -65,6 +72,9 @@ static int prepare_reader(struct sqlite_connection *c, const struct sqlite_call_
 	const char *const sql[READER_COUNT] = {
 		[READ_BEGIN] = "BEGIN", [READ_END] = "COMMIT",
 		[READ_BY_ID] = by_id.p, [READ_BY_SID] = by_sid.p, [READ_FACTS] = facts_sql, [READ_LIST] = list.p,
+		[READ_FACTS_OF] = "SELECT facts, rules, " SQL_MS("\"updatedAt\"") " FROM call_facts WHERE \"roomSid\" = ?1",
+		[READ_REVISIONS] = "SELECT revision, verdict, " SQL_MS("\"createdAt\"") " FROM call_revisions WHERE \"roomSid\" = ?1 ORDER BY revision",
+		[READ_EVENTS] = events_sql,
 		[READ_PING] = "SELECT 1 FROM call_facts LIMIT 1",
 	};
 	return sqlite_prepare(c, sql, READER_COUNT);
@@ -203,6 +213,28 @@ static int read_outcome(struct sqlite_reader *r, const struct outcome_query *q, 
 	return e == OC_DATA ? OC_NOT_FOUND : e;
 }
 
+/* A read transaction, so that what is read in it belongs together. */
+static int begin_read(struct sqlite_reader *r)
+{
+	int e = make_ready(r);
+	if (e < 0)
+		return e;
+	struct sqlite_binder begin = sqlite_bind(&r->c, READ_BEGIN);
+	return sqlite_run(&begin);
+}
+
+/* Not by sqlite_run after an error: the one that led here is to stay in last_error. */
+static int end_read(struct sqlite_reader *r, int error)
+{
+	if (error == 0) {
+		struct sqlite_binder end = sqlite_bind(&r->c, READ_END);
+		error = sqlite_run(&end);
+	}
+	if (error < 0 && r->c.db && !sqlite3_get_autocommit(r->c.db) && sqlite3_exec(r->c.db, "ROLLBACK", NULL, NULL, NULL) != SQLITE_OK)
+		r->c.broken = true;
+	return error;
+}
+
 /* Errors of the store, not of one query. */
 static bool concerns_all(int error) { return error < 0 && error != OC_NOT_FOUND && error != OC_DENIED; }
 
@@ -210,22 +242,13 @@ int sqlite_read_outcomes(struct store_reader *reader, struct outcome_query *quer
 {
 	struct sqlite_reader *r = (struct sqlite_reader *)reader;
 
-	int e = make_ready(r);
-	if (e < 0)
-		return e;
-	struct sqlite_binder begin = sqlite_bind(&r->c, READ_BEGIN), end = sqlite_bind(&r->c, READ_END);
-	e = sqlite_run(&begin);
+	int e = begin_read(r);
 	for (size_t i = 0; i < n && e == 0; i++) {
 		queries[i].result = read_outcome(r, &queries[i], a, &queries[i].view);
 		if (concerns_all(queries[i].result))
 			e = queries[i].result;
 	}
-	if (e == 0)
-		return sqlite_run(&end);
-	/* Not by sqlite_run: the error that led here is to stay in last_error. */
-	if (!sqlite3_get_autocommit(r->c.db) && sqlite3_exec(r->c.db, "ROLLBACK", NULL, NULL, NULL) != SQLITE_OK)
-		r->c.broken = true;
-	return e;
+	return end_read(r, e);
 }
 
 static void bind_filter(struct sqlite_binder *b, const struct list_filter *f)
@@ -269,6 +292,143 @@ int sqlite_read_list(struct store_reader *reader, const struct list_filter *f, s
 	if (e < 0 && e != OC_DATA)
 		return e;
 	*ret = views;
+	*ret_count = count;
+	*ret_more = more;
+	return 0;
+}
+
+/* ---- one call whole ---- */
+
+static int read_facts_of(struct sqlite_reader *r, struct arena *a, struct call_detail *d)
+{
+	struct sqlite_binder b = sqlite_bind(&r->c, READ_FACTS_OF);
+	bind_text(&b, d->view.room_sid);
+	int e = sqlite_row(&b);
+	if (e <= 0)
+		return e;
+	bool ok = column_text(&b, 0, a, &d->facts);
+	d->rules = (unsigned)sqlite3_column_int64(b.st, 1);
+	d->facts_updated_ms = sqlite3_column_int64(b.st, 2);
+	sqlite_reset(&b);
+	return ok ? 0 : OC_NOMEM;
+}
+
+static int read_revisions(struct sqlite_reader *r, struct arena *a, struct call_detail *d)
+{
+	/* Revisions are numbered from 1, and the present one is not kept. */
+	size_t most = d->view.revision > 0 ? (size_t)d->view.revision : 0, count = 0;
+	struct call_revision *rows = ARENA_ARRAY(a, struct call_revision, most);
+	int e = 0;
+	if (!rows)
+		return OC_NOMEM;
+	struct sqlite_binder b = sqlite_bind(&r->c, READ_REVISIONS);
+	bind_text(&b, d->view.room_sid);
+	while (count < most && (e = sqlite_row(&b)) > 0) {
+		rows[count] = (struct call_revision){ .revision = sqlite3_column_int64(b.st, 0), .replaced_at_ms = sqlite3_column_int64(b.st, 2) };
+		if (!column_text(&b, 1, a, &rows[count].verdict)) {
+			e = OC_NOMEM;
+			break;
+		}
+		count++;
+	}
+	sqlite_reset(&b);
+	d->revisions = rows;
+	d->revision_count = count;
+	return e < 0 ? e : 0;
+}
+
+static int read_call(struct sqlite_reader *r, struct slice tenant, struct slice call_id, struct arena *a, struct call_detail *d)
+{
+	const struct outcome_query q = { .tenant = tenant, .call_id = call_id };
+	int e = read_outcome(r, &q, a, &d->view);
+	if (e < 0 || slice_is_empty(d->view.room_sid))
+		return e;
+	e = read_facts_of(r, a, d);
+	return e < 0 ? e : read_revisions(r, a, d);
+}
+
+int sqlite_read_call(struct store_reader *reader, struct slice tenant, struct slice call_id, struct arena *a, struct call_detail *ret)
+{
+	struct sqlite_reader *r = (struct sqlite_reader *)reader;
+	struct call_detail d = { .rules = 0 };
+	int e = begin_read(r);
+	if (e == 0)
+		e = read_call(r, tenant, call_id, a, &d);
+	e = end_read(r, e);
+	if (e == 0)
+		*ret = d;
+	return e;
+}
+
+/* ---- the journal of a call ---- */
+
+static bool column_event(const struct sqlite_binder *b, struct arena *a, struct event_view *v)
+{
+	struct slice *const texts[] = { &v->user_id, &v->call_log_id, &v->event_id, &v->event, &v->room_name, &v->room_sid, &v->participant_identity,
+		&v->participant_sid, &v->payload, &v->error_message, &v->source, &v->body_hash, &v->key_id, &v->sip_call_id, &v->id };
+	int at = 0;
+
+	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+		if (!column_text(b, at++, a, texts[i]))
+			return false;
+	v->position = sqlite3_column_int64(b->st, at - 1);
+	v->timestamp_s = sqlite3_column_int64(b->st, at);
+	v->processed = sqlite3_column_int(b->st, at + 1) != 0;
+	v->created_at_ms = sqlite3_column_int64(b->st, at + 2);
+	v->processed_at_ms = sqlite3_column_int64(b->st, at + 3);
+	const void *bytes = sqlite3_column_blob(b->st, at + 4);
+	return !bytes || arena_copy(a, slice_of(bytes, (size_t)sqlite3_column_bytes(b->st, at + 4)), &v->raw_body);
+}
+
+static int read_event_rows(struct sqlite_reader *r, const struct events_query *q, struct slice room_sid, struct arena *a, struct event_view *rows,
+	size_t *ret_count, bool *ret_more)
+{
+	struct sqlite_binder b = sqlite_bind(&r->c, READ_EVENTS);
+	size_t count = 0, bytes = 0;
+	bool more = false;
+	int e;
+
+	bind_text(&b, room_sid);
+	bind_text(&b, q->tenant);
+	bind_int(&b, q->has_cursor ? q->cursor_position : 0);
+	bind_int(&b, (int64_t)q->limit + 1);
+	while ((e = sqlite_row(&b)) > 0) {
+		more = count == q->limit || bytes >= STORE_EVENTS_BYTES;
+		if (more)
+			break;
+		if (!column_event(&b, a, &rows[count])) {
+			e = OC_NOMEM;
+			break;
+		}
+		bytes += rows[count].payload.n + rows[count].raw_body.n;
+		count++;
+	}
+	sqlite_reset(&b);
+	*ret_count = count;
+	*ret_more = more;
+	return e < 0 ? e : 0;
+}
+
+int sqlite_read_events(struct store_reader *reader, const struct events_query *q, struct arena *a, struct event_view **ret, size_t *ret_count,
+	bool *ret_more)
+{
+	struct sqlite_reader *r = (struct sqlite_reader *)reader;
+	const struct outcome_query one = { .tenant = q->tenant, .call_id = q->call_id };
+	struct event_view *rows = ARENA_ARRAY(a, struct event_view, q->limit);
+	struct call_view view = { .id = SLICE_NONE };
+	size_t count = 0;
+	bool more = false;
+	int e = rows ? begin_read(r) : OC_NOMEM;
+
+	if (e < 0)
+		return e;
+	e = read_outcome(r, &one, a, &view);
+	if (e == 0 && !slice_is_empty(view.room_sid))
+		e = read_event_rows(r, q, view.room_sid, a, rows, &count, &more);
+	e = end_read(r, e);
+	if (e < 0)
+		return e;
+	*ret = rows;
 	*ret_count = count;
 	*ret_more = more;
 	return 0;

@@ -11,9 +11,8 @@ static bool facts_row_changed(const struct call_row *was, const struct call_row 
 	return !was->exists || now->facts_changed || now->verdict_changed || !slice_eq(was->room_name, now->room_name)
 		|| !slice_eq(was->user_id, now->user_id) || !slice_eq(was->tenant_error, now->tenant_error)
 		|| !slice_eq(was->call_log_id, now->call_log_id) || was->call_log_is_ours != now->call_log_is_ours
-		|| was->room_started_at_ms != now->room_started_at_ms
-		|| was->started_at_ms != now->started_at_ms || was->ended_at_ms != now->ended_at_ms || was->due_at_ms != now->due_at_ms
-		|| was->revision != now->revision || was->rules != now->rules;
+		|| was->room_started_at_ms != now->room_started_at_ms || was->started_at_ms != now->started_at_ms || was->ended_at_ms != now->ended_at_ms || was->due_at_ms != now->due_at_ms
+		|| was->watch_at_ms != now->watch_at_ms || was->revision != now->revision || was->rules != now->rules;
 }
 
 static struct slice some(struct slice s) { return s.n ? s : SLICE_NONE; }
@@ -39,6 +38,21 @@ static int write_facts(struct sqlite_store *s, const struct call_row *was, const
 	bind_int_or_null(&b, call->due_at_ms, 0);
 	bind_time(&b, now_ms);
 	bind_int_or_null(&b, call->room_started_at_ms, 0);
+	bind_int_or_null(&b, call->watch_at_ms, 0);
+	return sqlite_run(&b);
+}
+
+static int keep_replaced(struct sqlite_store *s, const struct call_row *was, const struct call_row *call, int64_t now_ms)
+{
+	if (!call_verdict_replaced(was, call))
+		return 0;
+	struct sqlite_binder b = sqlite_bind(&s->c, SQL_REVISION_KEEP);
+	bind_text(&b, was->room_sid);
+	bind_int(&b, was->revision);
+	bind_text(&b, was->outcome);
+	bind_int(&b, was->rules);
+	bind_text(&b, was->verdict);
+	bind_time(&b, now_ms);
 	return sqlite_run(&b);
 }
 
@@ -63,6 +77,7 @@ static int rebind_events(struct sqlite_store *s, const struct call_row *was, con
 		struct sqlite_binder b = sqlite_bind(&s->c, SQL_EVENTS_CALL_LOG);
 		bind_text(&b, call->room_sid);
 		bind_text(&b, some(call->call_log_id));
+		bind_text(&b, some(call->user_id));
 		r = sqlite_run(&b);
 	}
 	return r;
@@ -76,6 +91,10 @@ static int write_call(struct sqlite_store *s, const struct call_row *was, struct
 	int r = sqlite_write_call_log(s, was, call, now_ms, a, scratch);
 	if (r == 0)
 		r = write_facts(s, was, call, now_ms);
+	if (r == 0)
+		r = keep_replaced(s, was, call, now_ms);
+	if (r == 0)
+		r = sqlite_write_legs(s, call);
 	if (r == 0)
 		r = rebind_events(s, was, call, now_ms);
 	return r;
@@ -98,9 +117,10 @@ static int insert_event(struct sqlite_store *s, const struct journal_row *e, con
 {
 	struct sqlite_binder b = sqlite_bind(&s->c, SQL_EVENT_INSERT);
 	char hex[64];
+	bool follows = call && (!e->own_tenant || slice_eq(call->user_id, e->user_id));
 
-	bind_text(&b, some(call ? call->user_id : e->user_id));
-	bind_text(&b, some(call ? call->call_log_id : e->call_log_id));
+	bind_text(&b, some(follows ? call->user_id : e->user_id));
+	bind_text(&b, some(follows ? call->call_log_id : e->call_log_id));
 	bind_text(&b, e->event_id);
 	bind_text(&b, e->event);
 	bind_text(&b, e->room_name);
@@ -117,6 +137,7 @@ static int insert_event(struct sqlite_store *s, const struct journal_row *e, con
 	bind_text(&b, e->source);
 	bind_hash(&b, e->body_hash, hex);
 	bind_text(&b, e->key_id);
+	bind_text(&b, e->sip_call_id);
 	return sqlite_run(&b);
 }
 
@@ -131,6 +152,7 @@ static int bind_event(struct sqlite_store *s, const struct bind_row *e, const st
 	bind_time(&b, now_ms);
 	bind_text(&b, call ? some(call->user_id) : SLICE_NONE);
 	bind_text(&b, call ? some(call->call_log_id) : SLICE_NONE);
+	bind_int(&b, e->own_tenant);
 	return sqlite_run(&b);
 }
 

@@ -204,6 +204,12 @@ void call_log_metadata(const struct verdict *v, struct buf *out)
 	jw_obj_end(&w);
 }
 
+bool call_verdict_replaced(const struct call_row *was, const struct call_row *now)
+{
+	return now->verdict_changed && was->revision > 0 && !slice_is_empty(was->outcome) && !slice_is_empty(was->verdict) &&
+	       !slice_eq(was->verdict, now->verdict);
+}
+
 struct call_row *store_loaded_find(const struct store_loaded *l, struct slice room_sid)
 {
 	return call_rows_find(l->calls, l->call_count, room_sid);
@@ -279,6 +285,16 @@ int store_due(struct store *s, int64_t now_ms, size_t limit, struct arena *a, st
 	return s->ops->due(s, now_ms, limit, a, ret_sids, ret_count);
 }
 
+int store_watch_claim(struct store *s, const struct watch_claim *c, struct arena *a, struct watch_row **ret, size_t *ret_count)
+{
+	return s->ops->watch_claim(s, c, a, ret, ret_count);
+}
+
+int store_watch_move(struct store *s, struct slice room_sid, int64_t was_ms, int64_t at_ms)
+{
+	return s->ops->watch_move(s, room_sid, was_ms, at_ms);
+}
+
 int store_count(struct store *s, struct store_counts *ret)
 {
 	assert(s && ret);
@@ -318,6 +334,24 @@ int store_read_list(struct store_reader *r, const struct list_filter *f, struct 
 	assert(r && f && a && ret && ret_count && ret_more);
 	assert(f->limit >= 1 && f->limit <= 200);
 	return slice_is_empty(f->tenant) ? OC_DENIED : r->ops->read_list(r, f, a, ret, ret_count, ret_more);
+}
+
+int store_read_call(struct store_reader *r, struct slice tenant, struct slice call_id, struct arena *a, struct call_detail *ret)
+{
+	assert(r && a && ret);
+	if (slice_is_empty(tenant))
+		return OC_DENIED;
+	return slice_is_empty(call_id) ? OC_NOT_FOUND : r->ops->read_call(r, tenant, call_id, a, ret);
+}
+
+int store_read_events(struct store_reader *r, const struct events_query *q, struct arena *a, struct event_view **ret, size_t *ret_count,
+	bool *ret_more)
+{
+	assert(r && q && a && ret && ret_count && ret_more);
+	assert(q->limit >= 1 && q->limit <= 200);
+	if (slice_is_empty(q->tenant))
+		return OC_DENIED;
+	return slice_is_empty(q->call_id) ? OC_NOT_FOUND : r->ops->read_events(r, q, a, ret, ret_count, ret_more);
 }
 
 int store_reader_ping(struct store_reader *r)

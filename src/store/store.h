@@ -57,6 +57,8 @@ struct journal_row {
 	unsigned char body_hash[32];  /* "bodyHash": SHA-256 of the body as received, hex in the row */
 	struct slice key_id;          /* "keyId": iss; none -> NULL */
 	struct slice user_id, call_log_id; /* none -> NULL */
+	bool own_tenant;              /* a tenant's own mark: "userId" is that tenant's, whoever's its call is, and never changes */
+	struct slice sip_call_id;     /* "sipCallId": a mark names a leg by it; none -> NULL */
 };
 
 /* One call as the batch sees it: a row of call_facts and what is known of its call_logs row. */
@@ -81,11 +83,15 @@ struct call_row {
 	int64_t room_started_at_ms; /* for matching by name; does not change as the participants come */
 	bool facts_changed, verdict_changed; /* set by the writer: what store_batch_commit has to write */
 	const struct verdict *new_verdict;   /* columns of call_logs; required when verdict_changed */
+	const struct slice *new_legs;        /* set by the writer: sip.callIDs that this batch brought, for call_legs */
+	size_t new_leg_count;
 };
 
 /* An event that came without room SID and waits in the journal for its call: processed = 0, "roomSid" NULL, and this is why. What is aside
  * for another reason is not offered again. */
 #define STORE_WAITS "waits for its call"
+/* A tenant's mark about what has turned out to be another's call: in no facts, shown to nobody. */
+#define STORE_OTHER_TENANT "its call is another tenant's"
 #define STORE_UNBOUND_LIMIT 200
 struct unbound_row {
 	struct slice event_id, room_name, payload, source, key_id;
@@ -101,28 +107,38 @@ struct store_touch {
 	const struct slice *room_sids, *room_names;
 	const int64_t *start_s;
 	size_t room_count;
-	/* Events that carry only a room name: which call was open then? */
-	const struct slice *names;
+	/* Events that carry only a room name: which call was open then? name_users[i]: of a tenant's mark, to which no call of another's is an
+	 * answer; none = any. */
+	const struct slice *names, *name_users;
 	const int64_t *name_at_s;
 	size_t name_count;
+	/* sip.callIDs, each once. Marks name these legs: their calls are loaded too. */
+	const struct slice *leg_ids;
+	size_t leg_count;
+	/* The batch's events bring these: marks that wait for them are offered. */
+	const struct slice *sip_call_ids;
+	size_t sip_call_count;
 };
 
 struct store_loaded {
 	bool *known;             /* [event_count]: the journal has this event already */
-	struct call_row *calls;  /* [room_count + those found for names], sorted by room_sid, locked; the first room_count in the
+	struct slice *known_hashes; /* [event_count]: with which "bodyHash" (hex); none where it does not */
+	struct call_row *calls;  /* [room_count + those found for names and legs], sorted by room_sid, locked; the first room_count in the
 	                          * touch's order come first only by sorting: look up with store_loaded_find */
 	size_t call_count;
 	struct slice *name_room_sids; /* [name_count]: the SID of the call that was open, or none */
-	struct unbound_row *unbound;  /* events waiting for one of these calls by name, oldest first, at most STORE_UNBOUND_LIMIT */
+	struct unbound_row *unbound;  /* events waiting for one of these calls by name or leg, oldest first, at most STORE_UNBOUND_LIMIT; no mark
+	                               * of another tenant than the call has */
 	size_t unbound_count;
 };
 
 struct call_row *store_loaded_find(const struct store_loaded *l, struct slice room_sid); /* NULL where not there */
 
-/* A journal row that was kept without room or tenant and has one now. */
+/* A journal row that was kept without room or tenant and has one now, or an error that ends its waiting (room_sid none). */
 struct bind_row {
 	struct slice event_id, room_sid;
 	bool processed;
+	bool own_tenant; /* as in struct journal_row */
 	struct slice error_message;
 };
 
@@ -141,7 +157,8 @@ struct store_changes {
 OC_NODISCARD int store_batch_load(struct store *s, const struct store_touch *touch, struct arena *a, struct store_loaded *ret);
 /* Writes and commits. Where a call's tenant is known and its call_logs row is missing and the table lets us, inserts it, with the id
  * made from the room SID (uuid from its SHA-256: the same on every node and in every replay). Journal rows of a call whose
- * "userId" or "callLogId" was NULL get them (late binding). Rows of the host: only columns that are ours, and NULL ones
+ * "userId" or "callLogId" was NULL get them (late binding); a tenant's own mark keeps its "userId", and gets a "callLogId" only from a call
+ * of that tenant's. Rows of the host: only columns that are ours, and NULL ones
  * among startedAt, direction, phoneNumber, sipCallId, livekitRoomSid; metadata only under the key "outcomed".
  * A constraint of the host's call_logs never loses an event: that row is skipped (savepoint), the verdict waits. Nor does a lock that the
  * host holds on a row: the call's facts are kept, but it is not judged (rules 0, due in a few seconds). */
@@ -151,14 +168,70 @@ void store_batch_abort(struct store *s); /* rolls back; harmless without a trans
 /* ---- sweeping ---- */
 
 /* Room SIDs of calls that want another look: due_at <= now, or whose call_logs row the host wrote later (by SID, or by
- * name and time), or that have a host row and no tenant. Sorted by due time, at most `limit`. A read; takes no locks. */
+ * name and time), or that have a host row and no tenant, or a leg that a mark waits for. Sorted by due time, at most `limit`. A read; takes no locks. */
 OC_NODISCARD int store_due(struct store *s, int64_t now_ms, size_t limit, struct arena *a, struct slice **ret_sids, size_t *ret_count);
+
+/* ---- watching: of which calls should LiveKit be asked? ---- */
+
+struct watch_row {
+	struct slice room_sid, room_name, user_id, facts; /* as in struct call_row */
+	int64_t watch_at_ms; /* after the claim */
+};
+
+struct watch_claim {
+	int64_t now_ms;
+	int64_t lease_ms;          /* what is claimed is nobody else's for so long */
+	size_t limit;              /* calls newly claimed */
+	const struct slice *mine;  /* room SIDs that this watcher has claimed before and still asks about */
+	size_t mine_count;
+};
+
+/* Claims calls whose time to be asked about has come: moves it to now + lease, in one transaction, so that of all nodes one asks. Gives them, and
+ * of `mine` those that are still to be asked about, as they are now; a lease that is half over is renewed. Costs no write where nothing is due.
+ * For a struct store of the watcher's own, never one with a batch open. */
+OC_NODISCARD int store_watch_claim(struct store *s, const struct watch_claim *c, struct arena *a, struct watch_row **ret, size_t *ret_count);
+/* Sets when the call is to be asked about next, 0 = never, unless somebody else has set that since it was `was_ms`. */
+OC_NODISCARD int store_watch_move(struct store *s, struct slice room_sid, int64_t was_ms, int64_t at_ms);
 
 struct store_counts {
 	int64_t open_calls;
 	int64_t aside;                           /* journal rows with processed = 0 */
 };
 OC_NODISCARD int store_count(struct store *s, struct store_counts *ret); /* counts by partial indexes; at most every 15 s */
+
+/* ---- replaying: the journal read again (ingest/replay.h) ---- */
+
+/* Opens a transaction that only reads, all of one moment: it waits for nobody and nobody waits for it. store_batch_abort ends it. What
+ * follows is asked in it, or in the transaction that store_batch_load opened. */
+OC_NODISCARD int store_replay_begin(struct store *s);
+
+/* About how many calls there are, for the progress shown. */
+OC_NODISCARD int store_replay_count(struct store *s, int64_t *ret);
+
+/* The room SID of a call_logs.id or a room SID. OC_NOT_FOUND. */
+OC_NODISCARD int store_replay_find(struct store *s, struct slice call_id, struct arena *a, struct slice *ret_sid);
+
+/* Looks at the next `limit` room SIDs after `after` (in the database's own order) among call_facts and the journal, and gives those of which
+ * an event was taken at or after since_ms (0 = all). *ret_last is the last one looked at; none: there are no more. */
+OC_NODISCARD int store_replay_rooms(struct store *s, struct slice after, int64_t since_ms, size_t limit, struct arena *a, struct slice **ret_sids,
+	size_t *ret_count, struct slice *ret_last);
+
+/* The calls as they are stored, in the order of `sids`; no look is taken for rows of the host's that they do not name yet. */
+struct replay_call {
+	struct call_row row;
+	int64_t kept_revision; /* the greatest in call_revisions; 0 = none */
+};
+OC_NODISCARD int store_replay_calls(struct store *s, const struct slice *sids, size_t count, struct arena *a, struct replay_call *ret);
+
+/* The journal of these calls, the rows of one call together, one row after the other however many they are. _next: 1 and a row in `a`, 0 no
+ * more. `sids` stays the caller's until _close, which may come early and twice. */
+OC_NODISCARD int store_journal_open(struct store *s, const struct slice *sids, size_t count);
+OC_NODISCARD int store_journal_next(struct store *s, struct arena *a, struct journal_row *ret);
+void store_journal_close(struct store *s);
+
+/* Rows kept aside that belong to no room, the oldest first, after that one. */
+OC_NODISCARD int store_journal_strays(struct store *s, int64_t after_ms, struct slice after_id, size_t limit, struct arena *a,
+	struct journal_row **ret, size_t *ret_count);
 
 /* ---- reading: every function takes a tenant; there is none that does not ---- */
 
@@ -202,6 +275,58 @@ struct list_filter {
 
 /* Newest first by (sort_key, id). *ret_more: there are rows after these. */
 OC_NODISCARD int store_read_list(struct store_reader *r, const struct list_filter *f, struct arena *a, struct call_view **ret,
+	size_t *ret_count, bool *ret_more);
+
+/* A final verdict that a later one replaced. */
+struct call_revision {
+	int64_t revision;
+	struct slice verdict;   /* JSON object text of the members, as it was shown */
+	int64_t replaced_at_ms;
+};
+
+/* All that is kept of one call. */
+struct call_detail {
+	struct call_view view;
+	struct slice facts;        /* canonical bytes (core/facts.h); none for rows we never judged */
+	unsigned rules;            /* that the facts were judged by; 0 = never */
+	int64_t facts_updated_ms;  /* 0 = never */
+	struct call_revision *revisions; /* oldest first; the present one is not among them */
+	size_t revision_count;
+};
+
+/* The call as store_read_outcomes finds it for this tenant; OC_NOT_FOUND, OC_DENIED likewise. The facts hold marks of other tenants too:
+ * what is shown of them is facts_for_tenant's view. */
+OC_NODISCARD int store_read_call(struct store_reader *r, struct slice tenant, struct slice call_id, struct arena *a, struct call_detail *ret);
+
+struct events_query {
+	struct slice tenant;  /* required */
+	struct slice call_id; /* call_logs.id or a room SID */
+	bool has_cursor;      /* only rows after (cursor_position, cursor_id) */
+	int64_t cursor_position;
+	struct slice cursor_id;
+	size_t limit;         /* 1..200 */
+};
+
+/* A row of livekit_call_events as it is shown. */
+struct event_view {
+	struct slice id;       /* JSON value */
+	int64_t position;      /* what the cursor holds beside event_id: id, or the time it came where a table of the host's has ids that do not count up */
+	struct slice user_id, call_log_id, event_id, event, room_name, room_sid, participant_identity, participant_sid;
+	int64_t timestamp_s;   /* 0 = NULL */
+	struct slice payload;  /* JSON text or none */
+	struct slice raw_body; /* bytes or none */
+	bool processed;
+	struct slice error_message;
+	int64_t created_at_ms, processed_at_ms; /* 0 = NULL */
+	struct slice source, body_hash, key_id, sip_call_id;
+};
+
+/* A page ends with the event that brings its payloads to this many bytes, however many rows were asked for. */
+#define STORE_EVENTS_BYTES (4 * 1024 * 1024)
+
+/* The journal of a call that this tenant sees, oldest first: only rows whose own "userId" is the tenant, so no mark of another's, and nothing
+ * of a call whose tenant is not known yet. *ret_more: there are rows after these. OC_NOT_FOUND, OC_DENIED as above. */
+OC_NODISCARD int store_read_events(struct store_reader *r, const struct events_query *q, struct arena *a, struct event_view **ret,
 	size_t *ret_count, bool *ret_more);
 
 /* A cheap question that shows whether the store answers, for /readyz. */
