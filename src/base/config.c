@@ -47,6 +47,8 @@ static const struct {
 	{ INDEX_max_connections_per_address, offsetof(struct config, max_connections_per_address_n), 1, 100000 },
 	{ INDEX_request_timeout, offsetof(struct config, request_timeout_s), 1, 3600 },
 	{ INDEX_idle_timeout, offsetof(struct config, idle_timeout_s), 1, 86400 },
+	{ INDEX_watch_interval, offsetof(struct config, watch_interval_ms), 100, 60000 },
+	{ INDEX_watch_rate, offsetof(struct config, watch_rate_n), 1, 1000 },
 };
 
 static const struct {

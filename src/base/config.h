@@ -9,7 +9,7 @@
 
 /* Which subcommands an option belongs to: bits. */
 enum {
-	CMD_SERVE = 1, CMD_MIGRATE = 2, CMD_CHECK = 4, CMD_VERIFY = 8, CMD_SEND = 16, CMD_TOKEN = 32, CMD_ALL = 63,
+	CMD_SERVE = 1, CMD_MIGRATE = 2, CMD_CHECK = 4, CMD_VERIFY = 8, CMD_SEND = 16, CMD_TOKEN = 32, CMD_REPLAY = 64, CMD_ALL = 127,
 	CMD_SIGNATURES = CMD_SERVE | CMD_CHECK | CMD_VERIFY | CMD_SEND,
 };
 
@@ -19,7 +19,7 @@ enum option_type { OPTION_TEXT, OPTION_BYTES, OPTION_INT, OPTION_SWITCH };
 #define OPTIONS(X) \
 	X(listen, "--listen", "OUTCOMED_LISTEN", "ADDR:PORT|unix:PATH", OPTION_TEXT, "127.0.0.1:5000", false, CMD_SERVE | CMD_CHECK, \
 	  "Where to listen. A public address needs OUTCOMED_SERVICE_TOKEN or OUTCOMED_TENANT_SECRET.") \
-	X(database, "--database", "DATABASE_URL", "URL", OPTION_TEXT, "sqlite:outcomed.db", false, CMD_SERVE | CMD_MIGRATE | CMD_CHECK, \
+	X(database, "--database", "DATABASE_URL", "URL", OPTION_TEXT, "sqlite:outcomed.db", false, CMD_SERVE | CMD_MIGRATE | CMD_CHECK | CMD_REPLAY, \
 	  "sqlite:PATH or postgresql://…; a password is better in the environment than on the command line.") \
 	X(webhook_secret, NULL, "LIVEKIT_WEBHOOK_SECRET", "SECRET", OPTION_TEXT, NULL, true, CMD_SIGNATURES, \
 	  "The secret that signs webhooks; any API key's name (iss) is taken that it verifies.") \
@@ -31,12 +31,17 @@ enum option_type { OPTION_TEXT, OPTION_BYTES, OPTION_INT, OPTION_SWITCH };
 	  "Bearer token of your backend: reads any tenant, which it names by user_id.") \
 	X(tenant_secret, NULL, "OUTCOMED_TENANT_SECRET", "SECRET", OPTION_TEXT, NULL, true, CMD_SERVE | CMD_CHECK | CMD_TOKEN, \
 	  "HS256 key of tenant JWTs (sub is the tenant, exp required); at least 32 bytes.") \
-	X(default_user, "--default-user", "OUTCOMED_DEFAULT_USER", "ID", OPTION_TEXT, NULL, false, CMD_SERVE | CMD_CHECK, \
+	X(default_user, "--default-user", "OUTCOMED_DEFAULT_USER", "ID", OPTION_TEXT, NULL, false, CMD_SERVE | CMD_CHECK | CMD_REPLAY, \
 	  "Tenant of calls that nothing else assigns, once they have ended.") \
-	X(tenant_keys, "--tenant-keys", "OUTCOMED_TENANT_KEYS", "NAMES", OPTION_TEXT, "user_id,userId,tenant", false, CMD_SERVE | CMD_CHECK, \
+	X(tenant_keys, "--tenant-keys", "OUTCOMED_TENANT_KEYS", "NAMES", OPTION_TEXT, "user_id,userId,tenant", false, CMD_SERVE | CMD_CHECK | CMD_REPLAY, \
 	  "Names looked for in room metadata and in attributes of SIP and AGENT participants, first found wins.") \
-	X(routes, "--routes", "OUTCOMED_ROUTES", "FILE", OPTION_TEXT, NULL, false, CMD_SERVE | CMD_CHECK, \
+	X(routes, "--routes", "OUTCOMED_ROUTES", "FILE", OPTION_TEXT, NULL, false, CMD_SERVE | CMD_CHECK | CMD_REPLAY, \
 	  "JSON file: trunk id, trunk number, room-name prefix or API key to tenant.") \
+	X(livekit_url, "--livekit-url", "LIVEKIT_URL", "URL", OPTION_TEXT, NULL, false, CMD_SERVE | CMD_CHECK, \
+	  "LiveKit's own address (ws, wss, http or https): the watcher asks its API what no webhook tells. Not set: no watcher.") \
+	X(watch_interval, "--watch-interval", "OUTCOMED_WATCH_INTERVAL", "MILLISECONDS", OPTION_INT, "1000", false, CMD_SERVE, \
+	  "Between two looks at a phone that rings: so exactly is the answer's time known.") \
+	X(watch_rate, "--watch-rate", "OUTCOMED_WATCH_RATE", "N", OPTION_INT, "10", false, CMD_SERVE, "Requests a second to LiveKit's API, at most.") \
 	X(max_body, "--max-body", "OUTCOMED_MAX_BODY", "BYTES", OPTION_BYTES, "8MiB", false, CMD_SERVE, "Largest request body.") \
 	X(max_connections, "--max-connections", "OUTCOMED_MAX_CONNECTIONS", "N", OPTION_INT, "1000", false, CMD_SERVE, "Connections in all.") \
 	X(max_connections_per_address, "--max-connections-per-address", "OUTCOMED_MAX_CONNECTIONS_PER_ADDRESS", "N", OPTION_INT, "500", false, \
@@ -45,7 +50,7 @@ enum option_type { OPTION_TEXT, OPTION_BYTES, OPTION_INT, OPTION_SWITCH };
 	  "Total time for one request, from its first byte to its answer.") \
 	X(idle_timeout, "--idle-timeout", "OUTCOMED_IDLE_TIMEOUT", "SECONDS", OPTION_INT, "120", false, CMD_SERVE, \
 	  "Idle time of a connection between requests; LiveKit keeps them for 90 s.") \
-	X(accept_hmac, NULL, "OUTCOMED_ACCEPT_HMAC", "0|1", OPTION_SWITCH, "0", false, CMD_SERVE | CMD_VERIFY | CMD_CHECK, \
+	X(accept_hmac, NULL, "OUTCOMED_ACCEPT_HMAC", "0|1", OPTION_SWITCH, "0", false, CMD_SERVE | CMD_VERIFY | CMD_CHECK | CMD_REPLAY, \
 	  "Take the older module's X-LiveKit-Signature (hex HMAC-SHA256 of the body) as a second form.") \
 	X(migrate, "--migrate", "OUTCOMED_MIGRATE", NULL, OPTION_SWITCH, "0", false, CMD_SERVE, "Upgrade a PostgreSQL schema at start (a SQLite file always is).") \
 	X(log_level, "--log-level", "OUTCOMED_LOG_LEVEL", "debug|info|warn|error", OPTION_TEXT, "info", false, CMD_SERVE, "Least level that is logged.")
@@ -55,7 +60,7 @@ struct config {
 	OPTIONS(X)
 #undef X
 	/* parsed from the texts above; 0 or false where not set */
-	int64_t max_body_bytes, max_connections_n, max_connections_per_address_n, request_timeout_s, idle_timeout_s;
+	int64_t max_body_bytes, max_connections_n, max_connections_per_address_n, request_timeout_s, idle_timeout_s, watch_interval_ms, watch_rate_n;
 	bool accept_hmac_on, migrate_on;
 	struct arena *arena;
 };

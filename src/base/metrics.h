@@ -16,6 +16,8 @@ struct metrics;
 	X(METRIC_SIGNATURE, "outcomed_signature_checks_total", COUNTER, "Webhooks by the result of the signature check.", "check") \
 	X(METRIC_EVENTS, "outcomed_events_total", COUNTER, "Webhooks and marks that became durable, by event type.", "event") \
 	X(METRIC_EVENT_RESULTS, "outcomed_event_results_total", COUNTER, "Webhooks and marks by result.", "result") \
+	X(METRIC_MARKS, "outcomed_marks_total", COUNTER, "Marks that became durable, by kind.", "kind") \
+	X(METRIC_MARK_SOURCES, "outcomed_mark_sources_total", COUNTER, "Marks that became durable, by source.", "source") \
 	X(METRIC_ACK_SECONDS, "outcomed_ack_seconds", HISTOGRAM, "From the last byte of a webhook to its answer, seconds.", NULL) \
 	X(METRIC_LAG_SECONDS, "outcomed_arrival_lag_seconds", HISTOGRAM, "From the event's createdAt (whole seconds) to its arrival: more than a few seconds means that LiveKit retries or queues.", NULL) \
 	X(METRIC_READ_SECONDS, "outcomed_read_seconds", HISTOGRAM, "Time to answer a read, seconds.", NULL) \
@@ -27,6 +29,10 @@ struct metrics;
 	X(METRIC_OPEN_CALLS, "outcomed_open_calls", GAUGE, "Calls without a verdict.", NULL) \
 	X(METRIC_CALLS, "outcomed_calls_total", COUNTER, "Calls that got their first final verdict, by outcome.", "outcome") \
 	X(METRIC_ASIDE, "outcomed_events_aside", GAUGE, "Events kept aside (processed = 0).", NULL) \
+	X(METRIC_WATCHER_REQUESTS, "outcomed_watcher_requests_total", COUNTER, "Requests to LiveKit's API, by what became of them.", "result") \
+	X(METRIC_WATCHER_FINDINGS, "outcomed_watcher_findings_total", COUNTER, "What LiveKit's API told that no webhook had told, by kind.", "finding") \
+	X(METRIC_WATCHER_CALLS, "outcomed_watcher_calls", GAUGE, "Calls that LiveKit's API is being asked about.", NULL) \
+	X(METRIC_WATCHER_SUCCESS, "outcomed_watcher_last_success_seconds", GAUGE, "When LiveKit's API last answered, seconds since the epoch; 0 = never.", NULL) \
 	X(METRIC_BUILD, "outcomed_build_info", GAUGE, "1; the version is the label.", "version")
 
 enum metric {

@@ -17,6 +17,7 @@ enum ingest_result {
 	INGEST_DUPLICATE,  /* the journal has it already, durable */
 	INGEST_IGNORED,    /* journaled; says nothing about a call's outcome */
 	INGEST_QUARANTINED,/* journaled, kept aside */
+	INGEST_CONFLICT,   /* a mark under an idempotency key that another mark has: not kept */
 	INGEST_FAILED,     /* not durable: answer 503 */
 };
 
@@ -24,7 +25,7 @@ enum ingest_result {
 struct ingest_item {
 	const struct decoded *decoded;
 	struct slice body;             /* as received */
-	unsigned char body_hash[32];
+	unsigned char body_hash[32];   /* of the body; of a mark: of what it says, by which two marks are told apart */
 	struct slice source;           /* as in struct journal_row */
 	int64_t received_ms;
 	void (*done)(struct ingest_item *item);
@@ -44,6 +45,7 @@ struct ingest_options {
 	int64_t sweep_interval_ms;     /* 0 = 1000 */
 	struct slice default_user;     /* none = not set */
 	const struct routes *routes;   /* may be NULL; lives longer than the ingest */
+	bool watch;                    /* there is a watcher: say in call_facts when it should ask */
 	struct decode_options decode;  /* for events that waited in the journal */
 };
 

@@ -242,6 +242,7 @@ static int take_call(const PGresult *res, int row, struct arena *a, struct call_
 	c->ended_at_ms = pg_get_int8(res, row, 12);
 	c->due_at_ms = pg_get_int8(res, row, 13);
 	c->room_started_at_ms = pg_get_int8(res, row, 14);
+	c->watch_at_ms = pg_get_int8(res, row, 17);
 	c->exists = pg_get_bool(res, row, 15);
 	return 0;
 }

@@ -69,6 +69,13 @@ void pg_param_text(struct pg_params *p, struct slice s)
 
 void pg_param_int8(struct pg_params *p, int64_t v) { put_be64(next(p), v); }
 
+void pg_param_int8_or_null(struct pg_params *p, int64_t v, int64_t null_value)
+{
+	pg_param_int8(p, v);
+	if (v == null_value && p->count <= PG_PARAMS_MAX)
+		p->null[p->count - 1] = true;
+}
+
 struct buf *pg_param_array(struct pg_params *p, enum pg_element element, size_t count)
 {
 	struct buf *b = next(p);

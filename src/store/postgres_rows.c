@@ -148,7 +148,8 @@ static bool facts_differ(const struct log_work *w)
 	return !b || !c->exists || w->insert || w->claim || c->facts_changed || c->verdict_changed || !slice_eq(c->user_id, b->user_id) ||
 		!slice_eq(c->tenant_error, b->tenant_error) || !slice_eq(c->room_name, b->room_name) || !slice_eq(c->outcome, b->outcome) ||
 		c->rules != b->rules || c->revision != b->revision || c->started_at_ms != b->started_at_ms || c->ended_at_ms != b->ended_at_ms ||
-		c->due_at_ms != b->due_at_ms || c->room_started_at_ms != b->room_started_at_ms;
+		c->due_at_ms != b->due_at_ms || c->room_started_at_ms != b->room_started_at_ms ||
+		c->watch_at_ms != b->watch_at_ms;
 }
 
 /* As kept: a text, or NULL where it did not change. An empty one is none. */
@@ -174,7 +175,7 @@ static struct slice linked_id(const struct log_work *w, bool makes_ids, char *ma
 
 size_t pg_put_facts(struct pg_params *p, const struct work *w, bool exists, bool makes_ids, int64_t now_ms)
 {
-	enum { RULES = 5, TEXTS = 8, REVISION = 8, STARTED, ENDED, DUE, LOG_ID_TEXT, LINKED, OURS, ROOM_STARTED, COLUMNS };
+	enum { RULES = 5, TEXTS = 8, REVISION = 8, STARTED, ENDED, DUE, LOG_ID_TEXT, LINKED, OURS, ROOM_STARTED, WATCH, COLUMNS };
 	char made[37];
 	size_t count = 0;
 
@@ -184,7 +185,7 @@ size_t pg_put_facts(struct pg_params *p, const struct work *w, bool exists, bool
 		return 0;
 	pg_params_clear(p);
 	for (size_t column = 0; column < COLUMNS; column++) {
-		bool number = column == RULES || (column >= TEXTS && column <= DUE) || column == ROOM_STARTED,
+		bool number = column == RULES || (column >= TEXTS && column <= DUE) || column >= ROOM_STARTED,
 			flag = column == LINKED || column == OURS;
 		struct buf *b = pg_param_array(p, number ? PG_ELEMENT_INT8 : flag ? PG_ELEMENT_BOOL : PG_ELEMENT_TEXT, count);
 		for (size_t i = 0; i < w->count; i++) {
@@ -192,7 +193,7 @@ size_t pg_put_facts(struct pg_params *p, const struct work *w, bool exists, bool
 			const struct call_row *c = l->call;
 			const int64_t numbers[COLUMNS] = {
 				[RULES] = c->rules, [REVISION] = c->revision, [STARTED] = c->started_at_ms, [ENDED] = c->ended_at_ms, [DUE] = c->due_at_ms,
-				[ROOM_STARTED] = c->room_started_at_ms,
+				[ROOM_STARTED] = c->room_started_at_ms, [WATCH] = l->before && c->watch_at_ms == l->before->watch_at_ms ? -1 : c->watch_at_ms,
 			};
 			if (c->exists != exists || !facts_differ(l))
 				continue;

@@ -29,7 +29,7 @@ static const char load_facts_sql[] =
 	"SELECT t.sid, CASE WHEN f.\"roomSid\" IS NULL THEN t.name ELSE f.\"roomName\" END, f.facts, f.rules, f.verdict::text, f.outcome, f.revision,"
 	" f.\"userId\", f.\"tenantError\", f.\"callLogId\", f.\"callLogIsOurs\", f.\"startedAtMs\", f.\"endedAtMs\", f.\"dueAtMs\", f.\"roomStartedAtMs\", f.\"roomSid\" IS NOT NULL,"
 	" CASE WHEN f.\"roomSid\" IS NULL THEN (SELECT true FROM livekit_call_events e WHERE e.\"roomSid\" = t.sid AND e.\"userId\" IS NULL LIMIT 1)"
-	"  IS NOT NULL ELSE false END"
+	"  IS NOT NULL ELSE false END, f.\"watchAtMs\""
 	" FROM unnest($1::text[], $2::text[]) t (sid, name) LEFT JOIN call_facts f ON f.\"roomSid\" = t.sid";
 
 static const char load_known_sql[] = "SELECT \"eventId\"::text FROM livekit_call_events WHERE \"eventId\" = ANY ($1::text[])";

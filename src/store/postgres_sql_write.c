@@ -218,8 +218,8 @@ void pg_sql_logs_remove(const struct pg_schema *s, struct buf *b)
 /* ---- call_facts ---- */
 
 #define FACTS_VALUES "unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int8[], $7::text[], $8::text[], $9::int8[]," \
-	" $10::int8[], $11::int8[], $12::int8[], $13::text[], $14::bool[], $15::bool[], $16::int8[]) v (sid, name, user_id, tenant_error, facts, rules, verdict," \
-	" outcome, revision, started, ended, due, log_id, linked, ours, room_started)"
+	" $10::int8[], $11::int8[], $12::int8[], $13::text[], $14::bool[], $15::bool[], $16::int8[], $17::int8[]) v (sid, name, user_id, tenant_error, facts, rules, verdict," \
+	" outcome, revision, started, ended, due, log_id, linked, ours, room_started, watch)"
 
 /* The call_logs row that this batch inserted or claimed for a call, if it is the call's by now. Its id is not known here where the table
  * makes it. */
@@ -234,20 +234,21 @@ static void put_linked_row(const struct pg_schema *s, struct buf *b)
 void pg_sql_facts_insert(const struct pg_schema *s, struct buf *b)
 {
 	buf_puts(b, "INSERT INTO call_facts (\"roomSid\", \"roomName\", \"userId\", \"tenantError\", facts, rules, verdict, outcome, revision,"
-		" \"startedAtMs\", \"endedAtMs\", \"dueAtMs\", \"roomStartedAtMs\", \"callLogId\", \"callLogIsOurs\", \"createdAt\", \"updatedAt\")"
+		" \"startedAtMs\", \"endedAtMs\", \"dueAtMs\", \"roomStartedAtMs\", \"watchAtMs\", \"callLogId\", \"callLogIsOurs\", \"createdAt\", \"updatedAt\")"
 		" SELECT v.sid, v.name, v.user_id, v.tenant_error, v.facts, v.rules, v.verdict::json, v.outcome, v.revision, v.started, v.ended, v.due, v.room_started,"
-		" l.id, (l.id IS NOT NULL AND v.ours)::int, " NOW("$17") ", " NOW("$17") " FROM " FACTS_VALUES);
+		" nullif(v.watch, -1), l.id, (l.id IS NOT NULL AND v.ours)::int, " NOW("$18") ", " NOW("$18") " FROM " FACTS_VALUES);
 	put_linked_row(s, b);
 }
 
-/* facts and verdict are NULL where they did not change. */
+/* facts and verdict are NULL where they did not change, watch is -1. */
 void pg_sql_facts_update(const struct pg_schema *s, struct buf *b)
 {
 	buf_puts(b, "UPDATE call_facts f SET \"roomName\" = coalesce(v.name, f.\"roomName\"), \"userId\" = v.user_id, \"tenantError\" = v.tenant_error,"
 		" facts = coalesce(v.facts, f.facts), rules = v.rules, verdict = coalesce(v.verdict::json, f.verdict), outcome = v.outcome,"
 		" revision = v.revision, \"startedAtMs\" = v.started, \"endedAtMs\" = v.ended, \"dueAtMs\" = v.due, \"roomStartedAtMs\" = v.room_started,"
+		" \"watchAtMs\" = CASE WHEN v.watch = -1 THEN f.\"watchAtMs\" ELSE v.watch END,"
 		" \"callLogId\" = coalesce(l.id, f.\"callLogId\"),"
-		" \"callLogIsOurs\" = CASE WHEN l.id IS NOT NULL THEN v.ours::int ELSE f.\"callLogIsOurs\" END, \"updatedAt\" = " NOW("$17")
+		" \"callLogIsOurs\" = CASE WHEN l.id IS NOT NULL THEN v.ours::int ELSE f.\"callLogIsOurs\" END, \"updatedAt\" = " NOW("$18")
 		" FROM " FACTS_VALUES);
 	put_linked_row(s, b);
 	buf_puts(b, " WHERE f.\"roomSid\" = v.sid");

@@ -24,10 +24,9 @@ struct load {
 
 /* ---- calls ---- */
 
-static int read_facts(struct load *x, struct slice sid, struct call_row *row)
+int sqlite_read_call_row(struct sqlite_store *s, struct slice sid, struct arena *a, struct call_row *row)
 {
-	struct arena *a = x->a;
-	struct sqlite_binder b = sqlite_bind(&x->s->c, SQL_FACTS);
+	struct sqlite_binder b = sqlite_bind(&s->c, SQL_FACTS);
 
 	bind_text(&b, sid);
 	int r = sqlite_row(&b);
@@ -43,6 +42,7 @@ static int read_facts(struct load *x, struct slice sid, struct call_row *row)
 	row->started_at_ms = sqlite3_column_int64(b.st, 10);
 	row->ended_at_ms = sqlite3_column_int64(b.st, 11);
 	row->due_at_ms = sqlite3_column_int64(b.st, 12);
+	row->watch_at_ms = sqlite3_column_int64(b.st, 14);
 	row->room_started_at_ms = sqlite3_column_int64(b.st, 13);
 	sqlite_reset(&b);
 	return ok ? 0 : OC_NOMEM;
@@ -61,7 +61,7 @@ static int add_call(struct load *x, struct slice sid, struct slice name)
 	struct call_row *row = &x->l.calls[x->l.call_count];
 
 	*row = (struct call_row){ .room_sid = sid };
-	int r = read_facts(x, sid, row);
+	int r = sqlite_read_call_row(x->s, sid, x->a, row);
 	if (r < 0)
 		return r;
 	if (slice_is_none(row->room_name))
@@ -71,7 +71,7 @@ static int add_call(struct load *x, struct slice sid, struct slice name)
 }
 
 /* The call of that name that was open at that second: of those stored, and of those that this batch begins. */
-static int find_open_call(struct load *x, struct slice name, int64_t at_s, struct slice *ret_sid)
+static int find_open_call(struct load *x, struct slice name, struct slice user, int64_t at_s, struct slice *ret_sid)
 {
 	struct sqlite_binder b = sqlite_bind(&x->s->c, SQL_CALL_OPEN_AT);
 	struct slice best = SLICE_NONE;
@@ -80,6 +80,7 @@ static int find_open_call(struct load *x, struct slice name, int64_t at_s, struc
 	bind_text(&b, name);
 	bind_int(&b, at_s * 1000 + SPAN_SLACK_MS);
 	bind_int(&b, at_s * 1000);
+	bind_text(&b, user);
 	int r = sqlite_row(&b);
 	if (r > 0) {
 		bool ok = column_text(&b, 0, x->a, &best);
@@ -94,6 +95,8 @@ static int find_open_call(struct load *x, struct slice name, int64_t at_s, struc
 		const struct call_row *row = &x->l.calls[i];
 		struct call_span span = call_span(row, x->touch->start_s[i]);
 		if (!slice_eq(row->room_name, name) || slice_is_none(name) || !call_span_is_open_at(span, at_s))
+			continue;
+		if (user.n && row->user_id.n && !slice_eq(user, row->user_id))
 			continue;
 		if (slice_is_none(best) || span.start_ms > best_start || (span.start_ms == best_start && slice_cmp(row->room_sid, best) < 0)) {
 			best = row->room_sid;
@@ -115,17 +118,25 @@ static int load_calls(struct load *x)
 	const struct store_touch *t = x->touch;
 	int r = 0;
 
-	x->l.calls = ARENA_ARRAY(x->a, struct call_row, t->room_count + t->name_count);
+	struct slice *leg_calls;
+	size_t leg_call_count;
+	r = sqlite_leg_calls(x->s, t, x->a, &leg_calls, &leg_call_count);
+	if (r < 0)
+		return r;
+	x->l.calls = ARENA_ARRAY(x->a, struct call_row, t->room_count + t->name_count + leg_call_count);
 	x->l.name_room_sids = ARENA_ARRAY(x->a, struct slice, t->name_count);
 	if (!x->l.calls || !x->l.name_room_sids)
 		return OC_NOMEM;
 	for (size_t i = 0; i < t->room_count && r == 0; i++)
 		r = add_call(x, t->room_sids[i], t->room_names[i]);
 	for (size_t i = 0; i < t->name_count && r == 0; i++) {
-		r = find_open_call(x, t->names[i], t->name_at_s[i], &x->l.name_room_sids[i]);
+		r = find_open_call(x, t->names[i], t->name_users ? t->name_users[i] : SLICE_NONE, t->name_at_s[i], &x->l.name_room_sids[i]);
 		if (r == 0 && !slice_is_none(x->l.name_room_sids[i]) && !find_unsorted(&x->l, x->l.name_room_sids[i]))
 			r = add_call(x, x->l.name_room_sids[i], SLICE_NONE);
 	}
+	for (size_t i = 0; i < leg_call_count && r == 0; i++)
+		if (!find_unsorted(&x->l, leg_calls[i]))
+			r = add_call(x, leg_calls[i], SLICE_NONE);
 	if (x->l.call_count)
 		qsort(x->l.calls, x->l.call_count, sizeof *x->l.calls, by_sid);
 	return r;
@@ -138,15 +149,20 @@ static int load_known(struct load *x)
 	int r = 0;
 
 	x->l.known = ARENA_ARRAY(x->a, bool, x->touch->event_count);
-	if (!x->l.known)
+	x->l.known_hashes = ARENA_ARRAY(x->a, struct slice, x->touch->event_count);
+	if (!x->l.known || !x->l.known_hashes)
 		return OC_NOMEM;
 	for (size_t i = 0; i < x->touch->event_count && r >= 0; i++) {
 		struct sqlite_binder b = sqlite_bind(&x->s->c, SQL_EVENT_KNOWN);
 		bind_text(&b, x->touch->event_ids[i]);
 		r = sqlite_row(&b);
 		x->l.known[i] = r > 0;
-		if (r > 0)
-			sqlite_reset(&b);
+		if (r <= 0)
+			continue;
+		bool ok = column_text(&b, 0, x->a, &x->l.known_hashes[i]);
+		sqlite_reset(&b);
+		if (!ok)
+			return OC_NOMEM;
 	}
 	return r < 0 ? r : 0;
 }
@@ -321,6 +337,7 @@ static int load_unbound_of(struct load *x, const struct call_row *row)
 	bind_text(&b, row->room_name);
 	bind_int(&b, span.start_ms - SPAN_SLACK_MS);
 	bind_int(&b, span.end_ms ? span.end_ms : INT64_MAX);
+	bind_text(&b, row->user_id);
 	while (x->l.unbound_count < STORE_UNBOUND_LIMIT && (r = sqlite_row(&b)) > 0) {
 		struct unbound_row u = { .room_name = row->room_name };
 		if (!column_text(&b, 0, x->a, &u.event_id) || !column_text(&b, 1, x->a, &u.payload) || !column_text(&b, 2, x->a, &u.source)
@@ -348,15 +365,15 @@ static int by_age(const void *x, const void *y)
 static int load_unbound(struct load *x)
 {
 	int r = is_any(x, SQL_ANY_UNBOUND);
+	bool by_name = r > 0;
 
-	if (r <= 0)
-		return r;
 	x->l.unbound = ARENA_ARRAY(x->a, struct unbound_row, STORE_UNBOUND_LIMIT);
 	if (!x->l.unbound)
 		return OC_NOMEM;
-	r = 0;
-	for (size_t i = 0; i < x->l.call_count && r == 0; i++)
+	for (size_t i = 0; by_name && i < x->l.call_count && r >= 0; i++)
 		r = load_unbound_of(x, &x->l.calls[i]);
+	if (r >= 0)
+		r = sqlite_leg_waits(x->s, x->touch, x->l.calls, x->l.call_count, x->a, x->l.unbound, &x->l.unbound_count);
 	if (x->l.unbound_count)
 		qsort(x->l.unbound, x->l.unbound_count, sizeof *x->l.unbound, by_age);
 	return r;
