@@ -10,6 +10,7 @@
 #define MEDIA_TIMEOUT_MS 14000  /* 15 s, and some for rounding */
 #define LOST_NOTICE_S 30        /* LiveKit notices a dead connection after some 20 s */
 #define LONG_OVERLAP_MS 1500
+#define MARK_LATE_MS 30000      /* the dialer has its reply within this of the leg's end */
 
 static int64_t max64(int64_t x, int64_t y) { return x > y ? x : y; }
 
@@ -124,12 +125,33 @@ static bool talked_briefly(const struct leg *leg)
 	return leg->answer_lo && leg->to_hi - (rang ? leg->answer_lo : leg->joined_at_ms) < MEDIA_TIMEOUT_MS;
 }
 
+/* A SIP code of the one who dialed, or of the carrier, and surely about this leg. */
 static bool by_dialer(const struct call_case *c)
 {
-	const struct fact_mark *m = c->leg ? c->leg->code_mark : NULL;
-	if (!m || (m->mark.source != MARK_SOURCE_DIALER && m->mark.source != MARK_SOURCE_CARRIER))
+	const struct fact_mark *m = c->marks->refused;
+	if (!c->leg || !m || (m->mark.source != MARK_SOURCE_DIALER && m->mark.source != MARK_SOURCE_CARRIER) || !code_of_mark(&m->mark))
 		return false;
-	return m->mark.sip_call_id.n > 0 || c->view.leg_count == 1;
+	if (m->mark.sip_call_id.n)
+		return true;
+	bool in_time = m->mark.at_ms >= c->leg->joined_at_ms && (c->leg->to_hi == INT64_MAX || m->mark.at_ms <= c->leg->to_hi + MARK_LATE_MS);
+	return c->view.leg_count == 1 && in_time;
+}
+
+/* The reasons that LiveKit's versions leave after a result of this class; a table of what was seen and read. */
+static bool code_fits(const struct call_case *c)
+{
+	const unsigned FAILED_ATTEMPT = RULE_REASON(REASON_CLIENT_INITIATED) | RULE_REASON(REASON_USER_REJECTED) |
+		RULE_REASON(REASON_USER_UNAVAILABLE) | RULE_NO_LEAVE;
+	static const unsigned REASONS[CODE_OTHER + 1] = {
+		[CODE_BUSY] = RULE_REASON(REASON_USER_UNAVAILABLE), [CODE_DECLINED] = RULE_REASON(REASON_USER_UNAVAILABLE),
+		[CODE_MEDIA] = RULE_REASON(REASON_USER_UNAVAILABLE), [CODE_UNAVAILABLE] = RULE_REASON(REASON_USER_REJECTED),
+		[CODE_TIMEOUT] = RULE_REASON(REASON_USER_REJECTED), [CODE_TRUNK] = RULE_REASON(REASON_USER_UNAVAILABLE),
+	};
+	unsigned fits = FAILED_ATTEMPT & ~REASONS[c->rule_case.code];
+	if (c->rule_case.code == CODE_TRUNK || c->rule_case.code == CODE_RATE_LIMITED || c->rule_case.code == CODE_UNREACHABLE)
+		fits |= RULE_REASON(REASON_SIP_TRUNK_FAILURE);
+	const unsigned TRIED = RULE_STATUS(STATUS_NONE) | RULE_STATUS(STATUS_DIALING) | RULE_STATUS(STATUS_RINGING);
+	return (fits & c->rule_case.reason) && (TRIED & c->rule_case.status);
 }
 
 static unsigned what_holds(const struct call_case *c)
@@ -137,17 +159,16 @@ static unsigned what_holds(const struct call_case *c)
 	const struct leg *leg = c->leg;
 	bool heard = leg && leg->answer == ANSWER_YES && (leg->witness == WITNESS_AUDIO || leg->witness == WITNESS_LEG);
 	bool audio = heard && !leg->bridge_only && !leg->assumed;
-	bool contradicted = leg && (leg->marks_differ || (leg->code_mark && leg->answer == ANSWER_YES));
 	const struct {
 		unsigned need;
 		bool holds;
 	} CHECKS[] = {
 		{ NEED_LIMITS, !c->view.facts->overflow },
-		{ NEED_KINDS, c->view.strangers == 0 },
-		{ NEED_LEGS, !leg || other_legs_known(c) },
+		{ NEED_KINDS, c->view.strangers == 0 && !c->view.unseen_leg },
+		{ NEED_LEGS, !leg || c->alone || other_legs_known(c) },
 		{ NEED_ATTRIBUTES, !leg || leg->has_attributes },
-		{ NEED_MARKS, !contradicted },
 		{ NEED_DIALER, by_dialer(c) },
+		{ NEED_CODE_FITS, code_fits(c) },
 		{ NEED_DIRECTION, c->rule_case.direction != RULE_PHONE },
 		{ NEED_COUNTERPART, has_counterpart(c) },
 		{ NEED_AGENTS, agents_fared_well(c) },
@@ -155,8 +176,8 @@ static unsigned what_holds(const struct call_case *c)
 		{ NEED_SHORT_TALK, leg && talked_briefly(leg) },
 		{ NEED_LONG_OVERLAP, !leg && c->presence.overlap_ms >= LONG_OVERLAP_MS },
 		{ NEED_ONE_SESSION, leg && leg->seat_count == 1 },
-		{ NEED_NOTHING_AFTER, nothing_after(c) },
-		{ NEED_NO_MEETING, !leg || leg->answer == ANSWER_YES || c->view.users + c->view.phones == 0 },
+		{ NEED_NOTHING_AFTER, c->alone || nothing_after(c) },
+		{ NEED_NO_MEETING, !leg || c->alone || leg->answer == ANSWER_YES || c->view.users + c->view.phones == 0 },
 		{ NEED_AGENT_MET, c->presence.with_agent_ms >= LONG_OVERLAP_MS },
 	};
 	unsigned holds = 0;
@@ -188,6 +209,23 @@ static const struct fact_session *failed_agent(const struct call_case *c)
 	return replaced ? NULL : failed;
 }
 
+static unsigned flags_of_marks(const struct call_case *c)
+{
+	const struct testimony *t = c->marks;
+	const struct fact_mark *ended = t->ended ? t->ended : c->view.marks.ended;
+	unsigned flags = 0;
+	if (t->who && t->who->mark.kind == MARK_MACHINE)
+		flags |= FLAG_MACHINE;
+	if (t->transferred)
+		flags |= FLAG_TRANSFERRED;
+	if (ended && slice_eq(ended->mark.value, SLICE("max_duration")))
+		flags |= FLAG_MAX_DURATION;
+	bool tried = t->ended && (slice_eq(t->ended->mark.value, SLICE("dialing")) || slice_eq(t->ended->mark.value, SLICE("ringing")));
+	if (tried && t->ended->mark.source == MARK_SOURCE_WATCHER)
+		flags |= FLAG_GONE_UNANSWERED;
+	return flags;
+}
+
 static unsigned flags_of(const struct call_case *c)
 {
 	const struct room_view *v = &c->view;
@@ -196,15 +234,12 @@ static unsigned flags_of(const struct call_case *c)
 	unsigned flags = 0;
 	if (c->failed_agent)
 		flags |= FLAG_AGENT_ERROR;
-	if (leg && leg->machine_mark)
-		flags |= FLAG_MACHINE;
-	if (leg && leg->transfer_mark)
-		flags |= FLAG_TRANSFERRED;
+	flags |= flags_of_marks(c);
 	if (leg && leg->bridge_only)
 		flags |= FLAG_BRIDGE_ONLY;
 	if (leg && leg->let_in && leg->witness == WITNESS_STATUS)
 		flags |= FLAG_LET_IN_ALONE;
-	if (v->strangers)
+	if (v->strangers || v->unseen_leg)
 		flags |= FLAG_STRANGER;
 	if (!leg && guests + v->agents + v->aborted_users == 0)
 		flags |= FLAG_NOBODY;
@@ -242,40 +277,78 @@ static unsigned top_status(uint32_t statuses)
 	return RULE_STATUS(STATUS_NONE);
 }
 
-int case_make(const struct facts *f, struct arena *a, struct call_case *ret)
+/* No event of a phone or a user, but a dialer's, a carrier's or an app's word of a result: the attempt never got into the room, or all of
+ * its events are lost. */
+static bool is_only_told(const struct call_case *c)
 {
-	struct call_case c = { .leg = NULL };
+	const struct room_view *v = &c->view;
+	const struct fact_mark *m = v->marks.refused ? v->marks.refused : v->marks.answered;
+	bool dialed = m && (m->mark.kind == MARK_SIP_RESULT || m->mark.sip_call_id.n) && m->mark.source != MARK_SOURCE_AGENT;
+	return !c->leg && dialed && v->users + v->phones + v->strangers + v->aborted_users == 0;
+}
+
+static unsigned direction_of(const struct call_case *c)
+{
+	if (c->leg)
+		return c->leg->direction == DIRECTION_INBOUND ? RULE_IN : RULE_OUT;
+	return c->only_told ? RULE_OUT : c->view.phones ? RULE_PHONE : RULE_WEB;
+}
+
+/* Without a phone a witness of the answer stands in for a meeting that no event shows. */
+static enum answer answer_of(const struct call_case *c)
+{
+	if (c->leg)
+		return c->leg->answer;
+	const struct testimony *t = c->marks;
+	bool told = t->answered || t->transferred || (t->who && t->who->mark.kind == MARK_HUMAN);
+	return told ? ANSWER_YES : c->only_told && c->presence.answer == ANSWER_NO && !t->refused ? ANSWER_MAYBE : c->presence.answer;
+}
+
+#define PRIMARY SIZE_MAX
+
+static int make(const struct facts *f, size_t index, struct arena *a, struct call_case *ret)
+{
+	struct call_case c = { .alone = index != PRIMARY };
 	int r = room_view_make(f, a, &c.view);
 	if (r < 0)
 		return r;
-	c.leg = primary_leg(&c.view);
+	c.leg = c.alone ? &c.view.legs[index] : primary_leg(&c.view);
 	r = presence_make(&c.view, a, &c.presence);
 	if (r < 0)
 		return r;
-	c.met_besides = c.leg && c.leg->answer != ANSWER_YES && c.presence.answer == ANSWER_YES;
+	c.marks = c.leg ? &c.leg->marks : &c.view.marks;
+	c.only_told = is_only_told(&c);
+	c.met_besides = !c.alone && c.leg && c.leg->answer != ANSWER_YES && c.presence.answer == ANSWER_YES;
 	c.end = c.leg ? c.leg->end : c.presence.end ? c.presence.end->session : NULL;
 	c.end_s = c.leg ? c.leg->gone_s : c.end ? c.end->ended.at_s : 0;
 	if (!c.end_s)
 		c.end_s = c.view.room_end_s;
 	c.failed_agent = failed_agent(&c);
 	c.rule_case = (struct rule_case){
-		.direction = c.leg ? (c.leg->direction == DIRECTION_INBOUND ? RULE_IN : RULE_OUT) : c.view.phones ? RULE_PHONE : RULE_WEB,
-		.answer = c.leg ? c.leg->answer : c.presence.answer,
+		.direction = direction_of(&c),
+		.answer = answer_of(&c),
 		.reason = c.end ? RULE_REASON(c.end->left_reason) : RULE_NO_LEAVE,
 		.status = top_status(c.leg ? c.leg->statuses : 0),
 		.elapsed_s = elapsed_s(&c),
-		.code = c.leg && c.leg->code_mark ? code_class_of(c.leg->code_mark->mark.sip_code) : CODE_NONE,
+		.code = c.marks->code,
 		.flags = flags_of(&c),
 	};
 	c.rule_case.holds = what_holds(&c);
 	*ret = c;
+	ret->marks = c.leg ? &c.leg->marks : &ret->view.marks; /* not the local one's */
 	return 0;
 }
 
+int case_make(const struct facts *f, struct arena *a, struct call_case *ret) { return make(f, PRIMARY, a, ret); }
+
+int case_make_of_leg(const struct facts *f, size_t index, struct arena *a, struct call_case *ret) { return make(f, index, a, ret); }
+
 enum confidence case_confidence(const struct call_case *c, const struct rule *r)
 {
-	bool lacking = (r->needs & ~c->rule_case.holds) != 0;
-	return r->confidence == CONFIDENCE_CERTAIN && lacking ? CONFIDENCE_LIKELY : r->confidence;
+	bool lacking = (r->needs & ~c->rule_case.holds) != 0, disputed = c->marks->disputes & DISPUTES_OF_OUTCOME;
+	if (r->confidence == CONFIDENCE_CERTAIN && (lacking || disputed))
+		return CONFIDENCE_LIKELY;
+	return disputed ? CONFIDENCE_AMBIGUOUS : r->confidence;
 }
 
 /* ---- when it is over ---- */
@@ -314,7 +387,14 @@ static bool may_be_talking(const struct call_case *c)
 	return false;
 }
 
-static int64_t last_event_s(const struct room_view *v) { return max64(v->facts->last_event_s, v->facts->creation_time_ms / 1000); }
+/* A call that only witnesses speak of ends, too. */
+static int64_t last_event_s(const struct room_view *v)
+{
+	int64_t last = max64(v->facts->last_event_s, v->facts->creation_time_ms / 1000);
+	for (size_t i = 0; v->facts->last_event_s == 0 && i < v->facts->mark_count; i++)
+		last = max64(last, v->facts->marks[i].at_s);
+	return last;
+}
 
 static int64_t round_up(int64_t s, int64_t step) { return (s + step - 1) / step * step; }
 
@@ -332,8 +412,8 @@ int64_t case_deadline_ms(const struct call_case *c, bool *ret_over)
 		sooner(&due, v->room_end_s + DELIVERY_S);
 	if (gone)
 		sooner(&due, gone + DELIVERY_S + (guests ? departure_s(v->facts) : EMPTY_TIMEOUT_S));
-	if (v->ended_mark)
-		sooner(&due, (v->ended_mark->mark.at_ms ? v->ended_mark->mark.at_ms / 1000 : v->ended_mark->at_s) + DELIVERY_S);
+	if (v->marks.ended)
+		sooner(&due, (v->marks.ended->mark.at_ms ? v->marks.ended->mark.at_ms / 1000 : v->marks.ended->at_s) + DELIVERY_S);
 	int64_t last = last_event_s(v);
 	if (last)
 		sooner(&due, round_up(last + (may_be_talking(c) ? ANSWERED_LIMIT_S : OPEN_LIMIT_S), LIMIT_STEP_S));

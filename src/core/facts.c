@@ -526,6 +526,8 @@ int facts_for_tenant(const struct facts *f, struct slice tenant, struct arena *a
 			if (may_speak(f->marks[i].mark.tenant, tenant))
 				view.marks[view.mark_count++] = f->marks[i];
 	}
+	for (size_t i = 0; f->last_event_s == 0 && i < f->mark_count; i++)
+		join_max(&view.last_event_s, f->marks[i].at_s);
 	*ret = view;
 	return 0;
 }

@@ -110,7 +110,8 @@ OC_NODISCARD int facts_add_tenant(struct facts *f, enum tenant_rank rank, struct
 OC_NODISCARD int facts_merge(struct facts *into, const struct facts *other);
 
 /* What the call's tenant may see and be judged by: the facts without marks that another tenant posted. A call of no known tenant (none)
- * sees only marks of those who may speak for every tenant. A shallow view: it shares everything with `f` and is not to be folded into. */
+ * sees only marks of those who may speak for every tenant. What no event but a mark told of keeps a time, so that it ends whoever posted it.
+ * A shallow view: it shares everything with `f` and is not to be folded into. */
 OC_NODISCARD int facts_for_tenant(const struct facts *f, struct slice tenant, struct arena *a, struct facts *ret);
 
 /* The canonical bytes, appended to b. */

@@ -6,6 +6,7 @@
  * Internal to core/. Pure; any thread that owns the facts. */
 #pragma once
 
+#include "core/sip_code.h"
 #include "core/verdict.h"
 
 enum seat_role {
@@ -20,6 +21,42 @@ enum seat_role {
 enum answer { ANSWER_NO = 1, ANSWER_MAYBE = 2, ANSWER_YES = 4 };
 
 enum witness { WITNESS_NONE, WITNESS_TAG, WITNESS_STATUS, WITNESS_AUDIO, WITNESS_LEG, WITNESS_PRESENCE, WITNESS_MARK };
+
+/* Witnesses who contradict each other, or LiveKit's events: a bit each, and the words for it. All but the last two take confidence. */
+#define DISPUTES(X) \
+	X(DISPUTE_ANSWER, "one witness says that it was answered, another that it was not") \
+	X(DISPUTE_CODE, "witnesses name results of different kinds") \
+	X(DISPUTE_REFUSED, "a witness says that it was not answered, LiveKit's events that it was") \
+	X(DISPUTE_ANSWERED, "a witness says that it was answered, LiveKit's events that it was not") \
+	X(DISPUTE_WHO, "one witness heard a machine, another a person") \
+	X(DISPUTE_TIME, "a witness names a time for the answer at which the leg was not there") \
+	X(DISPUTE_END, "a witness says that the call had ended, but it went on")
+enum {
+#define X(e, text) e##_AT,
+	DISPUTES(X)
+#undef X
+	DISPUTE_COUNT
+};
+enum {
+#define X(e, text) e = 1 << e##_AT,
+	DISPUTES(X)
+#undef X
+};
+#define DISPUTES_OF_OUTCOME (DISPUTE_ANSWER | DISPUTE_CODE | DISPUTE_REFUSED | DISPUTE_ANSWERED | DISPUTE_WHO)
+const char *dispute_text(unsigned index); /* index < DISPUTE_COUNT */
+
+#define TESTIMONY_AGAINST 6
+
+/* What the marks say about a leg, or about the room. Of two marks of one source about one thing the later one stands; of what different
+ * sources say the one stands that should know best, and those that contradict it are in `against`. */
+struct testimony {
+	const struct fact_mark *answered, *refused, *who, *transferred, *ended; /* NULL = nobody says so */
+	const struct fact_mark *answered_at; /* of those who say answered, the one whose time is the best; NULL = none has a time */
+	enum code_class code;                /* of `refused` */
+	unsigned disputes;                   /* DISPUTE_ bits */
+	const struct fact_mark *against[TESTIMONY_AGAINST];
+	size_t against_count;
+};
 
 struct seat {
 	const struct fact_session *session;
@@ -53,8 +90,7 @@ struct leg {
 	struct sighting answer_seen;      /* of the witness; none for a tag or a status */
 	struct slice answer_by;           /* identity of who brought the audio */
 	int64_t answer_lo, answer_hi;     /* when, as an interval; 0 = only bounded by the leg */
-	const struct fact_mark *answer_mark, *code_mark, *machine_mark, *transfer_mark;
-	bool marks_differ;                /* two marks say different things */
+	struct testimony marks;
 };
 
 struct room_view {
@@ -65,7 +101,8 @@ struct room_view {
 	size_t leg_count;
 	size_t agents, users, phones, strangers, aborted_users; /* seats that were there; users that only aborted */
 	bool kept_open;     /* by an ingress, a bridge or somebody hidden: they are no guests, yet the room stays open for them */
-	const struct fact_mark *ended_mark;
+	struct testimony marks; /* about no leg */
+	const struct fact_mark *unseen_leg; /* a mark that names a leg of which no event came; NULL = none */
 	int64_t room_end_s; /* room_finished that nobody outlived, else a leave that says that the room ended; 0 = unknown */
 	bool finished;      /* the former */
 };
@@ -80,6 +117,18 @@ static inline int64_t departure_s(const struct facts *f) { return f->departure_t
 
 /* Guests keep a room open; agents and recorders do not. */
 static inline bool is_guest(enum seat_role r) { return r == ROLE_USER || r == ROLE_PHONE || r == ROLE_SIP || r == ROLE_STRANGER; }
+
+/* Steps of room_view_make. */
+void legs_answered(struct room_view *v);
+void legs_hear_marks(struct room_view *v);
+
+/* What became of a mark. */
+struct mark_heard {
+	const struct leg *leg; /* whom it is about; NULL: the room, or a leg of which no event came */
+	bool superseded;       /* a later one of the same source about the same thing stands */
+};
+/* Of each of the facts' marks, in their order: ret[facts->mark_count]. */
+void legs_marks_heard(const struct room_view *v, struct mark_heard *ret);
 
 OC_NODISCARD int room_view_make(const struct facts *f, struct arena *a, struct room_view *ret);
 

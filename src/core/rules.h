@@ -7,34 +7,16 @@
 /* Which way the call went; a bit each. PHONE is a phone without sip.* (a connector): direction unknown. */
 enum { RULE_OUT = 1, RULE_IN = 2, RULE_WEB = 4, RULE_PHONE = 8 };
 
-/* What a witness's SIP code means: enum, name for the docs, the codes (RFC 3261, 3326, 8197, 8688). */
-#define CODE_CLASSES(X) \
-	X(CODE_BUSY, "busy", "486, 600") \
-	X(CODE_DECLINED, "declined", "603, 607, 608") \
-	X(CODE_FORBIDDEN, "forbidden", "401, 402, 403, 407") \
-	X(CODE_MEDIA, "media", "488, 606") \
-	X(CODE_INVALID, "invalid number", "404, 410, 484, 604") \
-	X(CODE_UNAVAILABLE, "unavailable", "408, 480") \
-	X(CODE_CANCELED, "canceled", "487") \
-	X(CODE_TRUNK, "trunk", "5xx") \
-	X(CODE_OTHER, "other", "any other from 300 on")
-enum code_class {
-	CODE_NONE = 0,
-#define X(e, name, codes) e,
-	CODE_CLASSES(X)
-#undef X
-};
-enum code_class code_class_of(int sip_code);
-const char *code_class_text(enum code_class c); /* "486, 600" */
-
 /* More that a row may ask for; a bit each. All bits a row names must be set. */
 #define RULE_FLAGS(X) \
 	X(FLAG_AGENT_ERROR, "an agent left with AGENT_ERROR shortly before the end and no other agent took over") \
 	X(FLAG_MACHINE, "a witness says that a machine answered") \
 	X(FLAG_TRANSFERRED, "a witness says that the call was transferred") \
+	X(FLAG_MAX_DURATION, "a witness says that the maximum duration ended it") \
+	X(FLAG_GONE_UNANSWERED, "the watcher saw it unanswered, and then no more") \
 	X(FLAG_BRIDGE_ONLY, "only another leg, which nobody answered, could be heard") \
 	X(FLAG_LET_IN_ALONE, "the caller was let in with a PIN, and nobody else could be heard") \
-	X(FLAG_STRANGER, "somebody was there of whom only tracks were seen") \
+	X(FLAG_STRANGER, "somebody was there of whom only tracks were seen, or whom only a witness names") \
 	X(FLAG_NOBODY, "nobody was seen in the room") \
 	X(FLAG_AGENTS_ONLY, "only agents were seen in the room") \
 	X(FLAG_ABORTED_ONLY, "the user never got through to the room") \
@@ -54,11 +36,11 @@ enum {
  * enum, what is missing (for the explanation), what it could have been instead. */
 #define RULE_NEEDS(X) \
 	X(NEED_LIMITS, "the call had more parts than are kept", OUTCOME_UNKNOWN, VERDICT_EVENTS_LOST) \
-	X(NEED_KINDS, "of somebody in the room only tracks were seen, so events are missing", OUTCOME_UNKNOWN, VERDICT_EVENTS_LOST) \
+	X(NEED_KINDS, "of somebody in the room only tracks were seen, or only a witness names him, so events are missing", OUTCOME_UNKNOWN, VERDICT_EVENTS_LOST) \
 	X(NEED_LEGS, "another leg of this call was answered, or was not seen to its end", OUTCOME_COMPLETED, VERDICT_HANGUP) \
 	X(NEED_ATTRIBUTES, "the leg's sip.* attributes are missing", OUTCOME_UNKNOWN, VERDICT_EVENTS_LOST) \
-	X(NEED_MARKS, "witnesses disagree", OUTCOME_UNKNOWN, VERDICT_EVENTS_LOST) \
-	X(NEED_DIALER, "the SIP code does not come from the dialer or the carrier", OUTCOME_FAILED, VERDICT_SETUP_FAILED) \
+	X(NEED_DIALER, "the result is no SIP code, or not the dialer's or the carrier's, or not surely about this leg", OUTCOME_FAILED, VERDICT_SETUP_FAILED) \
+	X(NEED_CODE_FITS, "LiveKit's own words are none that this SIP code leaves", OUTCOME_NO_ANSWER, VERDICT_CANCELED) \
 	X(NEED_DIRECTION, "LiveKit does not say which way this phone call went", OUTCOME_NO_ANSWER, VERDICT_UNANSWERED) \
 	X(NEED_COUNTERPART, "nobody else was seen in the room, so a lost event could hide what became of the other side", \
 	  OUTCOME_FAILED, VERDICT_AGENT_ERROR) \
@@ -118,6 +100,7 @@ struct rule {
 
 const struct rule *rules_table(size_t *ret_count);
 const struct rule *rules_match(const struct rule_case *c); /* never NULL: the last rows take everything */
+const struct rule *rules_of_code(enum code_class code);  /* the first row for it; NULL for CODE_NONE */
 bool rule_fits(const struct rule *r, const struct rule_case *c);
 
 struct need_info {

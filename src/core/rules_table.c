@@ -34,8 +34,8 @@
 #define LOST (R(CONNECTION_TIMEOUT) | R(SIGNAL_CLOSE))
 #define C(c) (1u << CODE_##c)
 
-#define SEEN_ALL (NEED_LIMITS | NEED_KINDS | NEED_LEGS | NEED_ATTRIBUTES | NEED_MARKS | NEED_NO_MEETING)
-#define CODE_SEEN ((SEEN_ALL & ~NEED_ATTRIBUTES) | NEED_DIALER | NEED_NOTHING_AFTER)
+#define SEEN_ALL (NEED_LIMITS | NEED_KINDS | NEED_LEGS | NEED_ATTRIBUTES | NEED_NO_MEETING)
+#define CODE_SEEN ((SEEN_ALL & ~NEED_ATTRIBUTES) | NEED_DIALER | NEED_CODE_FITS | NEED_NOTHING_AFTER)
 #define TALKED (SEEN_ALL | NEED_COUNTERPART | NEED_AGENTS)
 
 #define COMPLETED OUTCOME_COMPLETED
@@ -58,34 +58,58 @@ static const struct rule RULES[] = {
 	/* ---- witnesses ---- */
 	ROW("witness-machine", SIP, YES, ANY_R, ANY_S, COMPLETED, MACHINE, LIKELY, NONE,
 	  "It was answered, and a witness says that a machine did.", .flags = FLAG_MACHINE)
-	ROW("witness-transferred", SIP, YES, ANY_R, ANY_S, COMPLETED, TRANSFERRED, LIKELY, NONE,
+	ROW("witness-transferred", EVERY, YES, ANY_R, ANY_S, COMPLETED, TRANSFERRED, LIKELY, NONE,
 	  "It was answered, and a witness says that it was transferred.", .flags = FLAG_TRANSFERRED)
+	ROW("witness-max-duration", SIP, YES, R(CLIENT_INITIATED) | APP_ENDED | R(ROOM_CLOSED) | NO_LEAVE, ANY_S, COMPLETED, MAX_DURATION, LIKELY,
+	  NONE, "It was answered, and a witness says that the maximum duration ended it.", .flags = FLAG_MAX_DURATION, OR(ALT(COMPLETED, HANGUP)))
+	ROW("code-rate-limited", OUT, NO | MAYBE, ANY_R, ANY_S, FAILED, RATE_LIMITED, LIKELY, TRUNK,
+	  "A witness's result ({code}) says that the trunk takes no more calls now.",
+	  .codes = C(RATE_LIMITED), OR(ALT(FAILED, TRUNK_FAILURE)))
+	ROW("code-blocked", OUT, NO | MAYBE, ANY_R, ANY_S, FAILED, CARRIER_BLOCKED, LIKELY, TRUNK,
+	  "A witness's result ({code}) says that the carrier blocked the call.",
+	  .codes = C(BLOCKED), OR(ALT(BUSY, DECLINED)))
 	ROW("code-busy", OUT, NO | MAYBE, ANY_R, ANY_S, BUSY, BUSY, CERTAIN, CALLEE,
-	  "A witness has the SIP code {code}: the callee was busy.",
+	  "A witness has the result {code}: the callee was busy.",
 	  .codes = C(BUSY), .needs = CODE_SEEN)
 	ROW("code-declined", OUT, NO | MAYBE, ANY_R, ANY_S, BUSY, DECLINED, CERTAIN, CALLEE,
-	  "A witness has the SIP code {code}: the callee declined.",
+	  "A witness has the result {code}: the callee declined.",
 	  .codes = C(DECLINED), .needs = CODE_SEEN)
 	ROW("code-forbidden", OUT, NO | MAYBE, ANY_R, ANY_S, FAILED, AUTH_OR_FORBIDDEN, CERTAIN, TRUNK,
-	  "A witness has the SIP code {code}: the trunk refused the call.",
+	  "A witness has the result {code}: the trunk refused the call.",
 	  .codes = C(FORBIDDEN), .needs = CODE_SEEN)
 	ROW("code-media", OUT, NO | MAYBE, ANY_R, ANY_S, FAILED, MEDIA_FAILURE, CERTAIN, TRUNK,
-	  "A witness has the SIP code {code}: no media could be agreed on.",
+	  "A witness has the result {code}: no media could be agreed on.",
 	  .codes = C(MEDIA), .needs = CODE_SEEN)
 	ROW("code-invalid-number", OUT, NO | MAYBE, ANY_R, ANY_S, FAILED, INVALID_NUMBER, CERTAIN, APP,
-	  "A witness has the SIP code {code}: there is no such number.",
+	  "A witness has the result {code}: there is no such number.",
 	  .codes = C(INVALID), .needs = CODE_SEEN)
 	ROW("code-unavailable", OUT, NO | MAYBE, ANY_R, ANY_S, NO_ANSWER, UNAVAILABLE, CERTAIN, CALLEE,
-	  "A witness has the SIP code {code}: the callee could not be reached.",
+	  "A witness has the result {code}: the callee could not be reached.",
 	  .codes = C(UNAVAILABLE), .needs = CODE_SEEN)
+	ROW("code-timeout", OUT, NO | MAYBE, ANY_R, ANY_S, NO_ANSWER, UNAVAILABLE, LIKELY, CALLEE,
+	  "A witness has the result {code}: the far side gave up waiting.",
+	  .codes = C(TIMEOUT), OR(ALT(NO_ANSWER, RING_TIMEOUT), ALT(FAILED, TRUNK_FAILURE)))
+	ROW("code-ring-timeout", OUT, NO | MAYBE, ANY_R, ANY_S, NO_ANSWER, RING_TIMEOUT, LIKELY, CALLEE,
+	  "A witness's result says that LiveKit's time limit for the attempt ran out.",
+	  .codes = C(RING_TIMEOUT), OR(ALT(NO_ANSWER, CANCELED), ALT(FAILED, TRUNK_FAILURE)))
 	ROW("code-canceled", OUT, NO | MAYBE, ANY_R, ANY_S, NO_ANSWER, CANCELED, LIKELY, APP,
-	  "A witness has the SIP code {code}: the attempt was canceled before anybody answered.",
+	  "A witness has the result {code}: the attempt was canceled before anybody answered.",
 	  .codes = C(CANCELED), OR(ALT(NO_ANSWER, RING_TIMEOUT)))
 	ROW("code-trunk", OUT, NO | MAYBE, ANY_R, ANY_S, FAILED, TRUNK_FAILURE, CERTAIN, TRUNK,
-	  "A witness has the SIP code {code}: the trunk failed.",
+	  "A witness has the result {code}: the trunk failed.",
 	  .codes = C(TRUNK), .needs = CODE_SEEN)
+	ROW("code-unreachable", OUT, NO | MAYBE, ANY_R, ANY_S, FAILED, TRUNK_FAILURE, LIKELY, TRUNK,
+	  "A witness's result says that nothing answered at the trunk's address.",
+	  .codes = C(UNREACHABLE), OR(ALT(NO_ANSWER, UNAVAILABLE)))
 	ROW("code-other", OUT, NO | MAYBE, ANY_R, ANY_S, FAILED, SETUP_FAILED, LIKELY, UNKNOWN,
-	  "A witness has the SIP code {code}: the call was not answered.", .codes = C(OTHER), OR(ALT(NO_ANSWER, UNANSWERED)))
+	  "A witness has the result {code}: the call was not answered.",
+	  .codes = C(OTHER), OR(ALT(NO_ANSWER, UNANSWERED)))
+	ROW("in-code-canceled", IN, NO | MAYBE, ANY_R, ANY_S, NO_ANSWER, CALLER_ABANDONED, LIKELY, CALLER,
+	  "A witness has the result {code}: the caller gave up before anybody answered.",
+	  .codes = C(CANCELED), OR(ALT(NO_ANSWER, AGENT_UNAVAILABLE)))
+	ROW("in-code", IN, NO | MAYBE, ANY_R, ANY_S, NO_ANSWER, AGENT_UNAVAILABLE, LIKELY, AGENT,
+	  "A witness has the result {code}: the call was not taken.",
+	  .codes = ~C(NONE), OR(ALT(FAILED, SETUP_FAILED), ALT(NO_ANSWER, CALLER_ABANDONED)))
 
 	/* ---- the agent failed ---- */
 	ROW("agent-error", EVERY, YES, R(CLIENT_INITIATED) | APP_ENDED | R(ROOM_CLOSED) | NO_LEAVE, ANY_S, FAILED, AGENT_ERROR, LIKELY, AGENT,
@@ -115,11 +139,14 @@ static const struct rule RULES[] = {
 	  "There is proof of an answer, yet the leg left with {reason}.", OR(ALT(BUSY, REJECTED_AMBIGUOUS), ALT(FAILED, SETUP_FAILED)))
 
 	/* ---- outbound, answered or not is unknown ---- */
+	ROW("out-gone-unanswered", OUT, MAYBE, NO_LEAVE, ANY_S, NO_ANSWER, UNANSWERED, AMBIGUOUS, UNKNOWN,
+	  "The leg's participant_left is lost. LiveKit showed it unanswered when the watcher asked last, and then no more.",
+	  .flags = FLAG_GONE_UNANSWERED, OR(ALT(BUSY, REJECTED_AMBIGUOUS), ALT(FAILED, TRUNK_FAILURE), ALT(COMPLETED, HANGUP)))
 	ROW("out-leave-lost-long", OUT, MAYBE, NO_LEAVE, ANY_S, COMPLETED, HANGUP, LIKELY, UNKNOWN,
 	  "The leg's participant_left is lost, but it was there for {seconds} s, longer than LiveKit lets a phone ring.",
 	  .min_s = 185, OR(ALT(NO_ANSWER, RING_TIMEOUT), ALT(FAILED, MEDIA_TIMEOUT)))
 	ROW("out-leave-lost", OUT, MAYBE, NO_LEAVE, ANY_S, UNKNOWN, EVENTS_LOST, AMBIGUOUS, UNKNOWN,
-	  "The leg's participant_left is lost, and only that tells whether an outbound call was answered. A mark of the dialer settles it.",
+	  "The leg's participant_left is lost, and only that tells whether an outbound call was answered.",
 	  OR(ALT(COMPLETED, HANGUP), ALT(NO_ANSWER, UNANSWERED), ALT(BUSY, REJECTED_AMBIGUOUS)))
 	ROW("out-active-app-ended", OUT, MAYBE, APP_ENDED | R(ROOM_CLOSED), S(AUTOMATION) | S(ACTIVE), COMPLETED, AGENT_HANGUP, LIKELY, NONE,
 	  "The status was {status}, as after an answer, though sip.callTag is missing; the app ended the call ({reason}).",
@@ -134,11 +161,11 @@ static const struct rule RULES[] = {
 	/* ---- outbound, not answered ---- */
 	ROW("out-rejected-ringing", OUT, NO, R(USER_REJECTED), S(RINGING), BUSY, REJECTED_AMBIGUOUS, LIKELY, CALLEE,
 	  "It rang and was rejected: 486, 600 or 603. An answer without a common codec looks the same, and so does a dialer that gave up its "
-	  "own request. The SIP code would settle it.",
+	  "own request.",
 	  OR(ALT(BUSY, DECLINED), ALT(FAILED, MEDIA_FAILURE), ALT(NO_ANSWER, CANCELED)))
 	ROW("out-rejected", OUT, NO, R(USER_REJECTED), ANY_S, BUSY, REJECTED_AMBIGUOUS, AMBIGUOUS, UNKNOWN,
 	  "It was rejected without ringing: busy (486), refused by the trunk (401, 403, 407), a bad number (484, 604) and unusable media "
-	  "(488) send the same words, and so does a dialer that gave up its own request. The SIP code would settle it.",
+	  "(488) send the same words, and so does a dialer that gave up its own request.",
 	  OR(ALT(FAILED, AUTH_OR_FORBIDDEN), ALT(FAILED, INVALID_NUMBER), ALT(FAILED, MEDIA_FAILURE), ALT(NO_ANSWER, CANCELED)))
 	ROW("out-rang-to-limit", OUT, NO, R(USER_UNAVAILABLE), S(RINGING), NO_ANSWER, RING_TIMEOUT, CERTAIN, CALLEE,
 	  "It rang for {seconds} s, LiveKit's limit, and nobody answered.",
@@ -152,8 +179,7 @@ static const struct rule RULES[] = {
 	ROW("out-never-rang", OUT, NO, R(USER_UNAVAILABLE), NOT_RUNG, NO_ANSWER, RING_TIMEOUT, LIKELY, UNKNOWN,
 	  "The trunk took the call but nothing rang for {seconds} s, until the time limit.", .min_s = 34, OR(ALT(FAILED, TRUNK_FAILURE)))
 	ROW("out-unavailable", OUT, NO, R(USER_UNAVAILABLE), ANY_S, FAILED, INVALID_NUMBER, AMBIGUOUS, UNKNOWN,
-	  "Unavailable without ringing: the number does not exist (404), or the callee cannot be reached (480, 408). The SIP code would "
-	  "settle it.", OR(ALT(NO_ANSWER, UNAVAILABLE), ALT(NO_ANSWER, RING_TIMEOUT)))
+	  "Unavailable without ringing: the number does not exist (404), or the callee cannot be reached (480, 408).", OR(ALT(NO_ANSWER, UNAVAILABLE), ALT(NO_ANSWER, RING_TIMEOUT)))
 	ROW("out-trunk-failure", OUT, NO, R(SIP_TRUNK_FAILURE), ANY_S, FAILED, TRUNK_FAILURE, CERTAIN, TRUNK,
 	  "LiveKit says that the trunk failed: a 5xx, no answer at all, or a network error.",
 	  .needs = (SEEN_ALL & ~NEED_ATTRIBUTES) | NEED_NOTHING_AFTER)
@@ -163,7 +189,7 @@ static const struct rule RULES[] = {
 	  "It rang for {seconds} s, LiveKit's limit, and nobody answered.", .min_s = 178, .max_s = 182, OR(ALT(FAILED, TRUNK_FAILURE)))
 	ROW("out-rang", OUT, NO, R(CLIENT_INITIATED), S(RINGING), NO_ANSWER, UNANSWERED, AMBIGUOUS, UNKNOWN,
 	  "It rang and was not answered. SIP services before May 2026 report a decline, the ring limit and a failure of the trunk alike; "
-	  "later ones only a failure. The SIP code would settle it.", OR(ALT(BUSY, DECLINED), ALT(FAILED, TRUNK_FAILURE)))
+	  "later ones only a failure.", OR(ALT(BUSY, DECLINED), ALT(FAILED, TRUNK_FAILURE)))
 	ROW("out-dialing-long", OUT, NO, R(CLIENT_INITIATED), NOT_RUNG, NO_ANSWER, RING_TIMEOUT, AMBIGUOUS, UNKNOWN,
 	  "For {seconds} s nothing rang, longer than a silent trunk is waited for.", .min_s = 34,
 	  OR(ALT(FAILED, TRUNK_FAILURE), ALT(BUSY, DECLINED)))

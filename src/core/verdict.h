@@ -11,7 +11,7 @@
 #include "base/jsonw.h"
 #include "core/facts.h"
 
-#define VERDICT_RULES_VERSION 1 /* raise with every change that can alter a verdict */
+#define VERDICT_RULES_VERSION 2 /* raise with every change that can alter a verdict */
 
 #define OUTCOMES(X) X("completed", OUTCOME_COMPLETED) X("no_answer", OUTCOME_NO_ANSWER) X("busy", OUTCOME_BUSY) \
 	X("failed", OUTCOME_FAILED) X("unknown", OUTCOME_UNKNOWN)
@@ -59,7 +59,7 @@ enum fault {
 	X("ring_timeout", VERDICT_RING_TIMEOUT, "It rang until the time limit.") \
 	X("unavailable", VERDICT_UNAVAILABLE, "The callee could not be reached (480, 408).") \
 	X("invalid_number", VERDICT_INVALID_NUMBER, "The number does not exist or is incomplete.") \
-	X("auth_or_forbidden", VERDICT_AUTH_OR_FORBIDDEN, "The trunk refused us (401, 403, 407).") \
+	X("auth_or_forbidden", VERDICT_AUTH_OR_FORBIDDEN, "The trunk refused us (401, 402, 403, 407).") \
 	X("rate_limited", VERDICT_RATE_LIMITED, "The trunk's call limit was exceeded.") \
 	X("carrier_blocked", VERDICT_CARRIER_BLOCKED, "The carrier blocked the call.") \
 	X("trunk_failure", VERDICT_TRUNK_FAILURE, "The trunk failed or did not answer.") \

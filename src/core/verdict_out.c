@@ -195,9 +195,12 @@ static void put_conditions(struct buf *b, const struct rule *r)
 		buf_putf(b, "; after %d s or more", (int)r->min_s);
 	else if (r->max_s)
 		buf_putf(b, "; after %d s at most", (int)r->max_s);
-	for (unsigned c = CODE_NONE + 1; r->codes && c <= CODE_OTHER; c++)
+	bool any_code = __builtin_popcount(r->codes) > 1;
+	if (any_code)
+		buf_puts(b, "; any result of a witness");
+	for (unsigned c = CODE_NONE + 1; !any_code && c <= CODE_OTHER; c++)
 		if (r->codes & 1u << c) {
-			buf_puts(b, "; SIP code ");
+			buf_puts(b, "; ");
 			buf_puts(b, code_class_text((enum code_class)c));
 		}
 	for (unsigned i = 0; rules_flag_text(i); i++)

@@ -69,7 +69,7 @@ static inline void random_participant(struct random *r, struct event *e)
 static inline void random_mark(struct random *r, struct event *e)
 {
 	static const int CODES[] = { 0, 200, 404, 408, 480, 486, 487, 488, 503, 603 };
-	e->mark = (struct event_mark){ .kind = (enum mark_kind)(MARK_ANSWERED + random_below(r, 6)),
+	e->mark = (struct event_mark){ .kind = (enum mark_kind)(MARK_ANSWERED + random_below(r, MARK_NOTE)),
 		.source = (enum mark_source)random_below(r, MARK_SOURCE_WATCHER + 1), .sip_code = PICK(r, CODES),
 		.at_ms = random_one_in(r, 4) ? 0 : (HISTORY_T0_S + random_below(r, 60)) * 1000, .within_ms = random_below(r, 400) };
 	if (random_one_in(r, 2))

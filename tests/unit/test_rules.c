@@ -60,26 +60,6 @@ static void flags_and_codes_must_be_there_where_a_row_asks_for_them(void **state
 	assert_true(rule_fits(&r, &c));
 }
 
-static void sip_codes_have_their_classes(void **state)
-{
-	(void)state;
-	static const struct {
-		int code;
-		enum code_class want;
-	} CODES[] = {
-		{ 0, CODE_NONE }, { 180, CODE_NONE }, { 200, CODE_NONE }, { 302, CODE_OTHER }, { 401, CODE_FORBIDDEN }, { 402, CODE_FORBIDDEN },
-		{ 403, CODE_FORBIDDEN }, { 404, CODE_INVALID }, { 407, CODE_FORBIDDEN }, { 408, CODE_UNAVAILABLE }, { 410, CODE_INVALID },
-		{ 420, CODE_OTHER }, { 480, CODE_UNAVAILABLE }, { 484, CODE_INVALID }, { 486, CODE_BUSY }, { 487, CODE_CANCELED },
-		{ 488, CODE_MEDIA }, { 500, CODE_TRUNK }, { 503, CODE_TRUNK }, { 599, CODE_TRUNK }, { 600, CODE_BUSY }, { 603, CODE_DECLINED },
-		{ 604, CODE_INVALID }, { 606, CODE_MEDIA }, { 607, CODE_DECLINED }, { 608, CODE_DECLINED }, { 699, CODE_OTHER },
-	};
-	for (size_t i = 0; i < sizeof CODES / sizeof CODES[0]; i++)
-		assert_int_equal(code_class_of(CODES[i].code), CODES[i].want);
-	for (unsigned c = CODE_BUSY; c <= CODE_OTHER; c++)
-		assert_non_null(code_class_text((enum code_class)c));
-	assert_null(code_class_text(CODE_NONE));
-}
-
 static void each_need_says_what_is_missing_and_what_it_could_have_been(void **state)
 {
 	(void)state;
@@ -104,7 +84,6 @@ int main(void)
 		cmocka_unit_test(a_row_fits_only_when_each_of_its_conditions_does),
 		cmocka_unit_test(limits_of_time_include_their_ends_and_want_a_known_time),
 		cmocka_unit_test(flags_and_codes_must_be_there_where_a_row_asks_for_them),
-		cmocka_unit_test(sip_codes_have_their_classes),
 		cmocka_unit_test(each_need_says_what_is_missing_and_what_it_could_have_been),
 		cmocka_unit_test(each_flag_has_its_words),
 	};

@@ -493,16 +493,21 @@ static void the_dialers_code_settles_a_rejection(void **state)
 	(void)state;
 	static const struct {
 		int code;
+		enum disconnect_reason reason;
 		const char *want;
 	} CODES[] = {
-		{ 486, "busy/busy certain" }, { 600, "busy/busy certain" }, { 603, "busy/declined certain" }, { 403, "failed/auth_or_forbidden certain" },
-		{ 488, "failed/media_failure certain" }, { 404, "failed/invalid_number certain" }, { 480, "no_answer/unavailable certain" },
-		{ 408, "no_answer/unavailable certain" }, { 487, "no_answer/canceled likely" }, { 503, "failed/trunk_failure certain" },
-		{ 420, "failed/setup_failed likely" },
+		{ 486, REASON_USER_REJECTED, "busy/busy certain" }, { 600, REASON_USER_REJECTED, "busy/busy certain" },
+		{ 603, REASON_USER_REJECTED, "busy/declined certain" }, { 403, REASON_USER_REJECTED, "failed/auth_or_forbidden certain" },
+		{ 488, REASON_USER_REJECTED, "failed/media_failure certain" }, { 404, REASON_USER_UNAVAILABLE, "failed/invalid_number certain" },
+		{ 480, REASON_USER_UNAVAILABLE, "no_answer/unavailable certain" }, { 480, REASON_USER_REJECTED, "no_answer/unavailable likely" },
+		{ 408, REASON_USER_UNAVAILABLE, "no_answer/unavailable likely" }, { 487, REASON_USER_REJECTED, "no_answer/canceled likely" },
+		{ 503, REASON_CLIENT_INITIATED, "failed/trunk_failure certain" }, { 503, REASON_SIP_TRUNK_FAILURE, "failed/trunk_failure certain" },
+		{ 608, REASON_USER_REJECTED, "failed/carrier_blocked likely" }, { 429, REASON_USER_REJECTED, "failed/rate_limited likely" },
+		{ 420, REASON_USER_REJECTED, "failed/setup_failed likely" },
 	};
 	for (size_t i = 0; i < sizeof CODES / sizeof CODES[0]; i++) {
 		_cleanup_history_ struct history *h = history_new();
-		dial_and_end(h, REASON_USER_REJECTED, STATUS_DIALING, false, 700);
+		dial_and_end(h, CODES[i].reason, STATUS_DIALING, false, 700);
 		(void)marks(h, MARK_SIP_RESULT, MARK_SOURCE_DIALER, CODES[i].code, 700);
 		judges(h, CODES[i].want);
 	}
@@ -734,10 +739,11 @@ static void a_witness_of_the_answer_gives_its_moment(void **state)
 	marks(h, MARK_ANSWERED, MARK_SOURCE_WATCHER, 0, 3050)->mark.within_ms = 300;
 	struct verdict v = verdict_at(h, FAR_FUTURE);
 	assert_verdict(v, "completed/hangup certain");
-	assert_int_equal(v.answered_at_ms, T0 + 3050);
+	assert_int_equal(v.answered_at_ms, T0 + 2900);
 	assert_int_equal(v.answered_at_earliest_ms, T0 + 2750);
+	assert_int_equal(v.answered_at_latest_ms, T0 + 3050);
 	assert_true(slice_eq_cstr(v.answered_source, "watcher"));
-	assert_int_equal(v.ring_seconds, 3);
+	assert_int_equal(v.ring_seconds, 2);
 	assert_int_equal(v.talk_seconds, 5);
 }
 
