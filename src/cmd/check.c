@@ -191,7 +191,7 @@ static int run_check(const struct command_line *line)
 	check_database(&c);
 	fflush(stdout);
 	check_daemon(&c);
-	check_skip("LiveKit API", "this version does not ask LiveKit's API");
+	check_livekit(&c);
 	if (c.failed)
 		printf("%zu of these fall short\n", c.failed);
 	else
@@ -206,7 +206,7 @@ const struct command command_check = {
 	.details = "Run it with the environment and the flags of the daemon. Looks at the secrets, the database, its tables, columns and\n"
 		   "indexes; then, when a daemon answers at --listen, sends it a forged event (must get 401) and a signed test event, reads\n"
 		   "that back and tries the tokens. Every run sends the same event: room SID RM_outcomed_check, tenant outcomed-check, so\n"
-		   "that there is at most one such small call, which no tenant of yours sees.\n"
+		   "that there is at most one such small call, which no tenant of yours sees. Last it asks LiveKit's API, where LIVEKIT_URL is set.\n"
 		   "\n"
 		   "Exit codes: 0 nothing falls short (skipped items do not count); 1 something does; 2 wrong usage or configuration.",
 	.options = CMD_CHECK,

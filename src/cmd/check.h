@@ -18,3 +18,5 @@ void check_fail(struct checking *c, const char *item, struct slice what, const c
 
 /* The items that need a running daemon (check_daemon.c). */
 void check_daemon(struct checking *c);
+/* What the watcher needs: LiveKit's API (check_livekit.c). */
+void check_livekit(struct checking *c);
