@@ -28,6 +28,7 @@ struct metrics;
 	X(METRIC_STORE_ERRORS, "outcomed_store_errors_total", COUNTER, "Failed transactions, by error.", "error") \
 	X(METRIC_OPEN_CALLS, "outcomed_open_calls", GAUGE, "Calls without a verdict.", NULL) \
 	X(METRIC_CALLS, "outcomed_calls_total", COUNTER, "Calls that got their first final verdict, by outcome.", "outcome") \
+	X(METRIC_LOSSES, "outcomed_losses_total", COUNTER, "Calls in which something must have existed and never came, at their first final verdict, by what.", "loss") \
 	X(METRIC_ASIDE, "outcomed_events_aside", GAUGE, "Events kept aside (processed = 0).", NULL) \
 	X(METRIC_WATCHER_REQUESTS, "outcomed_watcher_requests_total", COUNTER, "Requests to LiveKit's API, by what became of them.", "result") \
 	X(METRIC_WATCHER_FINDINGS, "outcomed_watcher_findings_total", COUNTER, "What LiveKit's API told that no webhook had told, by kind.", "finding") \

@@ -1,4 +1,4 @@
-/* What every read does before it reads: its query string and its tenant. Each returns true, or false with the answer already given. Runs on
+/* What every read does before it reads, and a mark before it is read: its query string and its tenant. Each returns true, or false with the answer already given. Runs on
  * the connection's worker. */
 #include "http/internal.h"
 
@@ -28,11 +28,13 @@ bool query_read(struct connection *c, const struct query_parameter *known, size_
 	return false;
 }
 
-bool tenant_read(struct connection *c, struct slice user_id, unsigned other_tenant_status, struct slice *ret_tenant,
-	enum MHD_Result *ret_answered)
+static enum access_result decide(struct connection *c, struct slice user_id, struct slice *ret_tenant)
 {
-	enum access_result result = access_decide(&c->server->access, c->request.head.authorization, user_id, clock_wall_ms() / 1000,
-						  c->arena, ret_tenant);
+	return access_decide(&c->server->access, c->request.head.authorization, user_id, clock_wall_ms() / 1000, c->arena, ret_tenant);
+}
+
+static bool answer_access(struct connection *c, enum access_result result, unsigned other_tenant_status, enum MHD_Result *ret_answered)
+{
 	switch (result) {
 	case ACCESS_OK: return true;
 	case ACCESS_NO_TOKEN:
@@ -60,4 +62,20 @@ bool tenant_read(struct connection *c, struct slice user_id, unsigned other_tena
 		*ret_answered = reply_problem(c, MHD_HTTP_FORBIDDEN, "Forbidden", "the token is another tenant's", 0);
 	}
 	return false;
+}
+
+bool tenant_read(struct connection *c, struct slice user_id, unsigned other_tenant_status, struct slice *ret_tenant,
+	enum MHD_Result *ret_answered)
+{
+	return answer_access(c, decide(c, user_id, ret_tenant), other_tenant_status, ret_answered);
+}
+
+bool poster_read(struct connection *c, struct slice user_id, struct slice *ret_tenant, enum MHD_Result *ret_answered)
+{
+	enum access_result result = decide(c, user_id, ret_tenant);
+	if (result == ACCESS_WHO || result == ACCESS_NO_TENANT) {
+		*ret_tenant = SLICE_NONE;
+		return true;
+	}
+	return answer_access(c, result, MHD_HTTP_FORBIDDEN, ret_answered);
 }

@@ -1,18 +1,22 @@
 /* The table of paths. A path is matched as received, segment by segment, so that an encoded "/" never changes what is asked for. */
 #include "http/internal.h"
+#include "wire/mark.h"
 
 #define ALLOW_GET "GET, HEAD, OPTIONS"
 #define ALLOW_POST "POST, OPTIONS"
 
 static const struct endpoint endpoints[] = {
-	{ "/api/webhooks/call_completed", ALLOW_POST, false, true, true, receiver_run },
-	{ "/api/webhooks/call_completed/health", ALLOW_GET, true, false, false, health_run },
-	{ "/api/calls/*/outcome", ALLOW_GET, true, false, true, outcome_run },
-	{ "/api/calls", ALLOW_GET, true, false, true, list_run },
-	{ "/livez", ALLOW_GET, true, false, false, livez_run },
-	{ "/readyz", ALLOW_GET, true, false, false, readyz_run },
-	{ "/metrics", ALLOW_GET, true, false, false, metrics_run },
-	{ "/", ALLOW_GET, true, false, false, root_run },
+	{ "/api/webhooks/call_completed", ALLOW_POST, false, true, true, receiver_run, 0 },
+	{ "/api/webhooks/call_completed/health", ALLOW_GET, true, false, false, health_run, 0 },
+	{ "/api/calls/*/outcome", ALLOW_GET, true, false, true, outcome_run, 0 },
+	{ "/api/calls/*/events", ALLOW_GET, true, false, true, events_run, 0 },
+	{ "/api/calls/*", ALLOW_GET, true, false, true, call_run, 0 },
+	{ "/api/calls", ALLOW_GET, true, false, true, list_run, 0 },
+	{ "/api/marks", ALLOW_POST, false, true, true, marks_run, MARK_MAX_BYTES },
+	{ "/livez", ALLOW_GET, true, false, false, livez_run, 0 },
+	{ "/readyz", ALLOW_GET, true, false, false, readyz_run, 0 },
+	{ "/metrics", ALLOW_GET, true, false, false, metrics_run, 0 },
+	{ "/", ALLOW_GET, true, false, false, root_run, 0 },
 };
 
 const struct endpoint *endpoints_all(size_t *ret_count)

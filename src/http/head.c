@@ -30,6 +30,9 @@ static const struct {
 	{ { "Content-Encoding", 16 }, offsetof(struct head, content_encoding), REFUSAL_HEADER_REPEATED },
 	{ { "Expect", 6 }, offsetof(struct head, expect), REFUSAL_HEADER_REPEATED },
 	{ { "Content-Type", 12 }, offsetof(struct head, content_type), REFUSAL_NONE },
+	{ { "Idempotency-Key", 15 }, offsetof(struct head, idempotency_key), REFUSAL_HEADER_REPEATED },
+	{ { "Origin", 6 }, offsetof(struct head, origin), REFUSAL_NONE },
+	{ { "If-None-Match", 13 }, offsetof(struct head, if_none_match), REFUSAL_NONE },
 };
 
 /* tchar of RFC 9110, 5.6.2 */

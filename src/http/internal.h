@@ -63,6 +63,7 @@ struct endpoint {
 	bool get, post;
 	bool waits;        /* for the writer or a reader */
 	endpoint_fn run;
+	size_t max_body;   /* bytes; 0 = what is configured */
 };
 
 enum reply_flag {
@@ -78,22 +79,25 @@ struct reply {
 	const char *content_type; /* a literal; NULL = application/json */
 	struct buf body;
 	const char *allow;
+	char etag[64]; /* with its quotes; empty = none */
 };
 
 /* The headers that matter; slices into libmicrohttpd's memory, valid until the request is answered. */
 struct head {
-	struct slice host, authorization, hmac_signature, content_type, content_encoding, content_length, expect, transfer_encoding;
+	struct slice host, authorization, hmac_signature, content_type, content_encoding, content_length, expect, transfer_encoding,
+		if_none_match, idempotency_key, origin;
 };
 
-enum read_kind { READ_OUTCOME, READ_LIST };
+enum read_kind { READ_OUTCOME, READ_LIST, READ_CALL, READ_EVENTS, READ_MARK };
 
 struct read_job {
 	enum read_kind kind;
 	struct read_job *next;
 	struct connection *connection;
 	int64_t queued_ns;
-	struct outcome_query outcome;
+	struct outcome_query outcome; /* also of READ_CALL and READ_MARK */
 	struct list_filter list;
+	struct events_query events;
 };
 
 /* A connection is in one state; connection_change_state is the only way from one to another.
@@ -247,6 +251,19 @@ enum MHD_Result receiver_run(struct connection *c);
 bool receiver_token_is_genuine(struct connection *c);
 void receiver_log_too_large(struct connection *c, uint64_t bytes);
 
+/* submit.c */
+/* Puts c->request.item into the ingest queue: its decoded, body, body_hash, source and received_ms are set. */
+enum MHD_Result event_submit(struct connection *c);
+/* The same with the connection suspended already, from whoever has it. */
+void event_submit_suspended(struct connection *c);
+void event_set_unavailable(struct reply *reply);
+enum MHD_Result event_unavailable(struct connection *c); /* at once */
+
+/* marks.c */
+enum MHD_Result marks_run(struct connection *c);
+/* The look-up of a mark's callId is done: passes it on or answers, and has given the connection away when it returns. */
+void mark_call_found(struct connection *c, const struct outcome_query *q);
+
 /* reads.c */
 OC_NODISCARD int reads_start(struct http_server *s, struct reads **ret);
 void reads_stop(struct reads *r); /* answers what waits and ends the threads; what comes later gets a 503. Takes NULL. */
@@ -260,13 +277,35 @@ bool query_read(struct connection *c, const struct query_parameter *known, size_
 bool tenant_read(struct connection *c, struct slice user_id, unsigned other_tenant_status, struct slice *ret_tenant,
 	enum MHD_Result *ret_answered);
 
-/* outcome.c, list.c: asking and rendering */
+/* Who posts a mark: *ret_tenant is none for one who may speak about every call. */
+bool poster_read(struct connection *c, struct slice user_id, struct slice *ret_tenant, enum MHD_Result *ret_answered);
+
+/* outcome.c, list.c, call.c, events.c: asking and rendering */
+/* Reads query string (its first parameter is user_id), tenant and call id; false with the answer given already. */
+bool call_asked_for(struct connection *c, const struct query_parameter *known, size_t count, struct slice *values, struct slice *ret_tenant,
+	struct slice *ret_call_id, enum MHD_Result *ret_answered);
+enum MHD_Result bad_parameter(struct connection *c, const char *name);
+bool limit_read(struct slice value, size_t *ret);
 enum MHD_Result outcome_run(struct connection *c);
 void outcome_reply(const struct outcome_query *q, struct reply *ret);
 void outcome_not_found(struct reply *ret); /* the same bytes for a call that is another tenant's and for one that is not there */
 void call_write(const struct call_view *v, struct jsonw *w);
+void call_write_members(const struct call_view *v, struct jsonw *w); /* into the current object */
 enum MHD_Result list_run(struct connection *c);
 void list_reply(const struct list_filter *f, const struct call_view *calls, size_t count, bool more, struct arena *a, struct reply *ret);
+
+enum MHD_Result call_run(struct connection *c);
+/* `result` of store_read_call. OC_NOMEM: the reply is not made. */
+OC_NODISCARD int call_reply(int result, const struct call_detail *d, struct slice tenant, struct slice if_none_match, struct arena *a, struct reply *ret);
+enum MHD_Result events_run(struct connection *c);
+OC_NODISCARD int events_reply(int result, const struct events_query *q, const struct event_view *rows, size_t count, bool more, struct arena *a,
+	struct reply *ret);
+
+/* etag.c */
+/* "REVISION-HASH" in quotes: another revision or another byte of the body, another tag. */
+OC_NODISCARD int etag_make(int64_t revision, struct slice body, char *ret, size_t size);
+/* Does the If-None-Match field (RFC 9110, 13.1.2) name this tag? */
+bool etag_matches(struct slice if_none_match, const char *etag);
 
 /* pages.c */
 enum MHD_Result root_run(struct connection *c);

@@ -1,6 +1,6 @@
 /* The readers: threads that answer what reads have gathered. Like the writer they use no timer: while one look-up is on its way the next ones
  * gather, and up to 64 outcomes are asked for in one round trip; a second reader is woken only when the first has more to do than that. Lists
- * go one by one, and never on all readers at once, so that a big one does not hold up the small. What waits is bounded; who waited too long,
+ * (and whole calls, and journals) go one by one, and never on all readers at once, so that a big one does not hold up the small. What waits is bounded; who waited too long,
  * or finds no database, gets a 503.
  *
  * A reader without database does not take work while another has one; it tries again every second. */
@@ -36,7 +36,7 @@ struct reader {
 struct reads {
 	struct http_server *server;
 	pthread_mutex_t lock;
-	struct queue outcomes, lists;
+	struct queue outcomes, lists; /* lists: all that goes one by one, whole calls and journals too */
 	size_t waiting;
 	unsigned count, down_count, lists_running, on_duty; /* of the readers */
 	bool stop;
@@ -198,6 +198,10 @@ static void answer_outcomes(struct reader *r, struct read_job **jobs, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		if (error != OC_OK)
 			queries[i].result = error;
+		if (jobs[i]->kind == READ_MARK) {
+			mark_call_found(jobs[i]->connection, &queries[i]);
+			continue;
+		}
 		outcome_reply(&queries[i], &jobs[i]->connection->request.reply);
 		finish(jobs[i]);
 	}
@@ -221,6 +225,36 @@ static void answer_list(struct reader *r, struct read_job *job)
 	after_error(r, error);
 }
 
+static void answer_call(struct reader *r, struct read_job *job)
+{
+	struct connection *c = job->connection;
+	const struct outcome_query *q = &job->outcome;
+	struct call_detail d = { .rules = 0 };
+	int error = store_read_call(r->store, q->tenant, q->call_id, r->arena, &d);
+	if (error == OC_RETRY)
+		error = store_read_call(r->store, q->tenant, q->call_id, r->arena, &d);
+	if (call_reply(error, &d, q->tenant, c->request.head.if_none_match, r->arena, &c->request.reply) == OC_OK)
+		finish(job);
+	else
+		finish_unavailable(job);
+	after_error(r, error);
+}
+
+static void answer_events(struct reader *r, struct read_job *job)
+{
+	struct event_view *rows = NULL;
+	size_t count = 0;
+	bool more = false;
+	int error = store_read_events(r->store, &job->events, r->arena, &rows, &count, &more);
+	if (error == OC_RETRY)
+		error = store_read_events(r->store, &job->events, r->arena, &rows, &count, &more);
+	if (events_reply(error, &job->events, rows, count, more, r->arena, &job->connection->request.reply) == OC_OK)
+		finish(job);
+	else
+		finish_unavailable(job);
+	after_error(r, error);
+}
+
 static void answer(struct reader *r, struct read_job **jobs, size_t n)
 {
 	int64_t now = clock_mono_ns();
@@ -231,10 +265,14 @@ static void answer(struct reader *r, struct read_job **jobs, size_t n)
 		else
 			jobs[kept++] = jobs[i];
 	}
-	if (kept && jobs[0]->kind == READ_LIST)
-		answer_list(r, jobs[0]);
-	else if (kept)
-		answer_outcomes(r, jobs, kept);
+	if (kept)
+		switch (jobs[0]->kind) { /* only outcomes come several at a time */
+		case READ_OUTCOME:
+		case READ_MARK: answer_outcomes(r, jobs, kept); break;
+		case READ_LIST: answer_list(r, jobs[0]); break;
+		case READ_CALL: answer_call(r, jobs[0]); break;
+		case READ_EVENTS: answer_events(r, jobs[0]); break;
+		}
 	arena_reset(r->arena);
 }
 
@@ -325,7 +363,7 @@ enum MHD_Result reads_submit(struct connection *c, enum read_kind kind)
 	pthread_mutex_lock(&reads->lock);
 	bool taken = reads->waiting < WAITING_LIMIT && !reads->stop;
 	if (taken) {
-		push(kind == READ_LIST ? &reads->lists : &reads->outcomes, job);
+		push(kind == READ_OUTCOME || kind == READ_MARK ? &reads->outcomes : &reads->lists, job);
 		reads->waiting++;
 		wake_if_needed(reads);
 	}

@@ -7,8 +7,8 @@
 
 /* status, title (RFC 9110), and so the closed list of the metric's codes */
 #define STATUSES(X) \
-	X(200, "OK") X(400, "Bad Request") X(401, "Unauthorized") X(403, "Forbidden") X(404, "Not Found") X(405, "Method Not Allowed") \
-	X(413, "Content Too Large") X(414, "URI Too Long") X(415, "Unsupported Media Type") X(417, "Expectation Failed") \
+	X(200, "OK") X(304, "Not Modified") X(400, "Bad Request") X(401, "Unauthorized") X(403, "Forbidden") X(404, "Not Found") X(405, "Method Not Allowed") \
+	X(413, "Content Too Large") X(414, "URI Too Long") X(415, "Unsupported Media Type") X(417, "Expectation Failed") X(422, "Unprocessable Content") \
 	X(500, "Internal Server Error") X(501, "Not Implemented") X(503, "Service Unavailable")
 
 static const char *const status_labels[] = {
@@ -74,6 +74,7 @@ static bool add_headers(struct MHD_Response *response, const struct reply *r, bo
 		{ "Content-Type", r->content_type ? r->content_type : JSON_TYPE, r->body.n > 0 },
 		{ "X-Content-Type-Options", "nosniff", r->body.n > 0 },
 		{ "Cache-Control", "no-store", (r->flags & REPLY_NO_STORE) != 0 },
+		{ "ETag", r->etag, r->etag[0] != '\0' },
 		{ "Retry-After", RETRY_AFTER_S, (r->flags & REPLY_RETRY) != 0 },
 		{ "WWW-Authenticate", "Bearer", (r->flags & REPLY_BEARER) != 0 },
 		{ "Allow", r->allow, r->allow != NULL },

@@ -60,6 +60,12 @@ void *request_begin(void *server, const char *target, struct MHD_Connection *mhd
 	return c;
 }
 
+static size_t body_limit(const struct connection *c)
+{
+	size_t limit = c->server->o.max_body_bytes, own = c->request.endpoint ? c->request.endpoint->max_body : 0;
+	return own && own < limit ? own : limit;
+}
+
 static enum refusal check_body_headers(struct connection *c, uint64_t *ret_length)
 {
 	const struct request *r = &c->request;
@@ -70,14 +76,14 @@ static enum refusal check_body_headers(struct connection *c, uint64_t *ret_lengt
 	if (r->method == METHOD_POST && !slice_is_none(r->head.content_encoding) &&
 	    !slice_eq_nocase(r->head.content_encoding, SLICE("identity")))
 		return REFUSAL_CONTENT_ENCODING;
-	return (uint64_t)length > c->server->o.max_body_bytes ? REFUSAL_BODY_TOO_LARGE : REFUSAL_NONE;
+	return (uint64_t)length > body_limit(c) ? REFUSAL_BODY_TOO_LARGE : REFUSAL_NONE;
 }
 
 /* A body over the limit is read and dropped up to twice the limit, so that its sender sees the 413; one that asks first, or announces more,
  * is told at once. */
 static bool is_worth_dropping(const struct connection *c, uint64_t length)
 {
-	return slice_is_none(c->request.head.expect) && length <= 2 * (uint64_t)c->server->o.max_body_bytes;
+	return slice_is_none(c->request.head.expect) && length <= 2 * (uint64_t)body_limit(c);
 }
 
 static enum MHD_Result handle_head(struct connection *c, const char *method, const char *version)
@@ -138,7 +144,7 @@ static bool may_grow(struct connection *c, size_t bytes)
 static enum MHD_Result take_body(struct connection *c, const char *p, size_t n)
 {
 	struct request *r = &c->request;
-	size_t limit = c->server->o.max_body_bytes;
+	size_t limit = body_limit(c);
 	r->body_seen += n;
 	if (r->body_seen > limit && r->refusal == REFUSAL_NONE) {
 		receiver_log_too_large(c, r->body_seen);

@@ -8,7 +8,10 @@
 
 #include "base/clock.h"
 #include "ingest/internal.h"
+#include "wire/jwt.h"
 #include "wire/redact.h"
+
+#define NAME_LEEWAY_S 2 /* of the store's span of a call: what is asked for so much earlier begins by the moment itself */
 
 static struct slice some(struct slice s) { return s.n ? s : SLICE_NONE; }
 
@@ -86,35 +89,93 @@ static int set_rooms(struct batch *b, struct room_touch *rooms, size_t n)
 	return 0;
 }
 
+struct name_touches {
+	struct slice *names, *users;
+	int64_t *at_s;
+	size_t count;
+};
+
+static bool names_new(struct batch *b, struct name_touches *ret)
+{
+	size_t most = 2 * b->entry_count;
+	*ret = (struct name_touches){ ARENA_ARRAY(b->a, struct slice, most), ARENA_ARRAY(b->a, struct slice, most), ARENA_ARRAY(b->a, int64_t, most), 0 };
+	return ret->names && ret->users && ret->at_s;
+}
+
+static void add_name(struct name_touches *n, struct slice name, struct slice user, int64_t at_s)
+{
+	n->names[n->count] = name;
+	n->users[n->count] = user;
+	n->at_s[n->count++] = at_s;
+}
+
+/* Of a mark's two calls at most, one that began by its moment and one that begins in the two seconds after it, marks.c takes the right one. */
+static void plan_name(struct name_touches *n, struct entry *e, const struct event *ev)
+{
+	if (ev->type == EVENT_MARK) {
+		add_name(n, ev->room.name, some(ev->mark.tenant), mark_moment_ms(ev) / 1000 - NAME_LEEWAY_S);
+		e->name_at = n->count;
+		add_name(n, ev->room.name, some(ev->mark.tenant), mark_moment_ms(ev) / 1000);
+	} else {
+		e->name_at = n->count;
+		add_name(n, ev->room.name, SLICE_NONE, ev->created_at_s ? ev->created_at_s : e->item->received_ms / 1000);
+	}
+}
+
 static int plan_rooms(struct batch *b, const struct slice *sids, size_t sid_count)
 {
 	struct room_touch *rooms = ARENA_ARRAY(b->a, struct room_touch, b->entry_count + sid_count);
-	struct slice *names = ARENA_ARRAY(b->a, struct slice, b->entry_count);
-	int64_t *name_at_s = ARENA_ARRAY(b->a, int64_t, b->entry_count);
-	if (!rooms || !names || !name_at_s)
+	struct name_touches names;
+	if (!rooms || !names_new(b, &names))
 		return OC_NOMEM;
-	size_t room_count = 0, name_count = 0;
+	size_t room_count = 0;
 	for (size_t i = 0; i < b->entry_count; i++) {
 		struct entry *e = &b->entries[i];
 		const struct event *ev = &e->item->decoded->event;
+		bool mark = ev->type == EVENT_MARK;
 		e->name_at = SIZE_MAX;
 		if (e->twin)
 			continue;
 		if (ev->room.sid.n) { /* also of an event that could not be read: its row belongs to the call's tenant */
-			rooms[room_count++] = (struct room_touch){ ev->room.sid, some(ev->room.name),
-				earliest(ev->created_at_s, ev->room.creation_time_ms / 1000) };
+			rooms[room_count++] = (struct room_touch){ ev->room.sid, mark ? SLICE_NONE : some(ev->room.name),
+				mark ? 0 : earliest(ev->created_at_s, ev->room.creation_time_ms / 1000) };
 		} else if (ev->room.name.n && e->item->decoded->cause == DECODE_OK) {
-			e->name_at = name_count;
-			names[name_count] = ev->room.name;
-			name_at_s[name_count++] = ev->created_at_s ? ev->created_at_s : e->item->received_ms / 1000;
+			plan_name(&names, e, ev);
 		}
 	}
 	for (size_t i = 0; i < sid_count; i++)
 		rooms[room_count++] = (struct room_touch){ sids[i], SLICE_NONE, 0 };
-	b->touch.names = names;
-	b->touch.name_at_s = name_at_s;
-	b->touch.name_count = name_count;
+	b->touch.names = names.names;
+	b->touch.name_users = names.users;
+	b->touch.name_at_s = names.at_s;
+	b->touch.name_count = names.count;
 	return set_rooms(b, rooms, room_count);
+}
+
+static void add_id(struct slice *ids, size_t *count, struct slice id)
+{
+	for (size_t i = 0; i < *count; i++)
+		if (slice_eq(ids[i], id))
+			return;
+	ids[(*count)++] = id;
+}
+
+/* The legs that marks name and nothing else names their call; the legs that events bring. */
+static int plan_legs(struct batch *b)
+{
+	struct slice *named = ARENA_ARRAY(b->a, struct slice, b->entry_count), *brought = ARENA_ARRAY(b->a, struct slice, b->entry_count);
+	if (!named || !brought)
+		return OC_NOMEM;
+	b->touch.leg_ids = named;
+	b->touch.sip_call_ids = brought;
+	for (size_t i = 0; i < b->entry_count; i++) {
+		const struct event *ev = &b->entries[i].item->decoded->event;
+		if (ev->type == EVENT_MARK && ev->mark.sip_call_id.n && !ev->room.sid.n && !ev->room.name.n)
+			add_id(named, &b->touch.leg_count, ev->mark.sip_call_id);
+		else if (ev->participant.sip_call_id.n)
+			add_id(brought, &b->touch.sip_call_count, ev->participant.sip_call_id);
+	}
+	return 0;
 }
 
 static int plan(struct writer *w, struct ingest_item *const *items, size_t n, struct batch **ret)
@@ -123,7 +184,7 @@ static int plan(struct writer *w, struct ingest_item *const *items, size_t n, st
 	struct batch *b = ARENA_NEW(w->arena, struct batch);
 	if (!b)
 		return OC_NOMEM;
-	*b = (struct batch){ .w = w, .a = w->arena, .entry_count = n, .now_ms = clock_wall_ms() };
+	*b = (struct batch){ .w = w, .a = w->arena, .entry_count = n, .now_ms = clock_wall_ms(), .rules = VERDICT_RULES_VERSION };
 	b->entries = ARENA_ARRAY(b->a, struct entry, n);
 	if (!b->entries)
 		return OC_NOMEM;
@@ -140,6 +201,8 @@ static int keep_bytes(const struct batch *b, const struct ingest_item *item, str
 {
 	return redact_bytes(item->body, b->a, &r->raw_body);
 }
+
+static bool is_own_mark(const struct event *ev) { return ev->type == EVENT_MARK && ev->mark.tenant.n > 0; }
 
 static int fill_row(const struct batch *b, const struct entry *e, struct journal_row *r)
 {
@@ -164,7 +227,13 @@ static int fill_row(const struct batch *b, const struct entry *e, struct journal
 		.key_id = some(ev->key_id),
 		.user_id = call ? call->user_id : SLICE_NONE,
 		.call_log_id = call ? call->call_log_id : SLICE_NONE,
+		.sip_call_id = ev->type == EVENT_MARK ? some(ev->mark.sip_call_id) : SLICE_NONE,
 	};
+	if (is_own_mark(ev)) {
+		r->own_tenant = true;
+		r->call_log_id = slice_eq(r->user_id, ev->mark.tenant) ? r->call_log_id : SLICE_NONE;
+		r->user_id = ev->mark.tenant;
+	}
 	memcpy(r->body_hash, item->body_hash, sizeof r->body_hash);
 	return slice_is_none(r->payload) ? keep_bytes(b, item, r) : 0;
 }
@@ -204,25 +273,39 @@ static const char *cause_message(enum decode_cause c)
 	return messages[c];
 }
 
+static const char waits_message[] = "Event kept until its call is known";
+
 static void set_result(struct entry *e, enum ingest_result result, const char *message)
 {
 	e->result = result;
 	e->message = message;
 }
 
+/* Whoever speaks for one tenant only hears the same about a call of another's as about one that is not there. */
+static void decide_own_mark(struct entry *e)
+{
+	bool own = e->call && slice_eq(e->call->user_id, e->item->decoded->event.mark.tenant);
+	if (own && !slice_is_none(e->error))
+		set_result(e, INGEST_QUARANTINED, "Event kept aside: its call cannot be read");
+	else
+		set_result(e, INGEST_PROCESSED, own ? "Event processed" : waits_message);
+}
+
 static void decide_result(struct entry *e)
 {
 	const struct decoded *d = e->item->decoded;
-	if (d->cause != DECODE_OK)
+	if (is_own_mark(&d->event))
+		decide_own_mark(e);
+	else if (d->cause != DECODE_OK)
 		set_result(e, INGEST_QUARANTINED, cause_message(d->cause));
 	else if (e->call && !slice_is_none(e->error))
 		set_result(e, INGEST_QUARANTINED, "Event kept aside: its call has a conflict");
 	else if (!event_type_matters(d->event.type))
 		set_result(e, INGEST_IGNORED, "Event kept; its type says nothing about a call");
-	else if (!e->call && !d->event.room.name.n)
+	else if (!e->call && !d->event.room.name.n && d->event.type != EVENT_MARK)
 		set_result(e, INGEST_QUARANTINED, "Event kept aside: it names no room");
 	else if (!e->call)
-		set_result(e, INGEST_PROCESSED, "Event kept until its call is known");
+		set_result(e, INGEST_PROCESSED, waits_message);
 	else
 		set_result(e, INGEST_PROCESSED, "Event processed");
 }
@@ -234,9 +317,9 @@ static void decide_error(struct entry *e)
 	if (!slice_is_none(e->error))
 		return;
 	if (e->call)
-		e->error = e->call->tenant_error;
+		e->error = is_own_mark(ev) ? SLICE_NONE : e->call->tenant_error;
 	else if (event_type_matters(ev->type))
-		e->error = ev->room.name.n ? SLICE(STORE_WAITS) : SLICE("names no room");
+		e->error = ev->room.name.n || ev->type == EVENT_MARK ? SLICE(STORE_WAITS) : SLICE("names no room");
 }
 
 static int decode_error(struct batch *b, struct entry *e)
@@ -254,13 +337,36 @@ static int decode_error(struct batch *b, struct entry *e)
 	return 0;
 }
 
+static const struct entry *first_of_id(const struct batch *b, size_t id_at)
+{
+	for (size_t i = 0; i < b->entry_count; i++)
+		if (b->entries[i].id_at == id_at)
+			return &b->entries[i];
+	return NULL;
+}
+
+/* A mark's id may be made from a key that its sender chose. Is what the journal has under it, or the batch before it, another mark? */
+static bool is_another_mark(const struct batch *b, const struct entry *e)
+{
+	char hex[64];
+	if (e->item->decoded->event.type != EVENT_MARK)
+		return false;
+	if (!b->loaded.known[e->id_at])
+		return memcmp(first_of_id(b, e->id_at)->item->body_hash, e->item->body_hash, sizeof e->item->body_hash) != 0;
+	hex_encode(e->item->body_hash, sizeof e->item->body_hash, hex);
+	return !slice_eq(b->loaded.known_hashes[e->id_at], slice_of(hex, sizeof hex));
+}
+
 static int make_rows(struct batch *b, struct journal_row *rows, size_t *ret_count)
 {
 	size_t count = 0;
 	for (size_t i = 0; i < b->entry_count; i++) {
 		struct entry *e = &b->entries[i];
 		if (e->twin || b->loaded.known[e->id_at]) {
-			set_result(e, INGEST_DUPLICATE, "Event already processed (idempotency)");
+			if (is_another_mark(b, e))
+				set_result(e, INGEST_CONFLICT, "The idempotency key was used for another mark");
+			else
+				set_result(e, INGEST_DUPLICATE, "Event already processed (idempotency)");
 			continue;
 		}
 		if (e->item->decoded->cause != DECODE_OK) {
@@ -295,12 +401,23 @@ static int commit(struct batch *b, const struct journal_row *rows, size_t row_co
 	return store_batch_commit(b->w->store, &changes, b->a);
 }
 
-int batch_run(struct writer *w, struct ingest_item *const *items, size_t n, const struct slice *sids, size_t sid_count, struct batch **ret)
+int batch_plan(struct writer *w, struct ingest_item *const *items, size_t n, const struct slice *sids, size_t sid_count, struct batch **ret)
 {
 	struct batch *b;
 	int r = plan(w, items, n, &b);
 	if (r == 0)
 		r = plan_rooms(b, sids, sid_count);
+	if (r == 0)
+		r = plan_legs(b);
+	if (r == 0)
+		*ret = b;
+	return r;
+}
+
+int batch_run(struct writer *w, struct ingest_item *const *items, size_t n, const struct slice *sids, size_t sid_count, struct batch **ret)
+{
+	struct batch *b;
+	int r = batch_plan(w, items, n, sids, sid_count, &b);
 	if (r == 0)
 		r = store_batch_load(w->store, &b->touch, b->a, &b->loaded);
 	if (r < 0)
@@ -328,7 +445,7 @@ int batch_run(struct writer *w, struct ingest_item *const *items, size_t n, cons
 static int strip_row(const struct batch *b, struct journal_row *r, const struct ingest_item *item)
 {
 	r->payload = SLICE_NONE;
-	r->room_name = r->participant_identity = r->participant_sid = r->key_id = SLICE_NONE;
+	r->room_name = r->participant_identity = r->participant_sid = r->key_id = r->sip_call_id = SLICE_NONE;
 	return keep_bytes(b, item, r);
 }
 

@@ -177,12 +177,30 @@ static void declare_labels(struct metrics *m)
 		OUTCOMES(X)
 #undef X
 	};
+	static const char *const kinds[] = {
+#define X(name, e) [e - 1] = name,
+		MARK_KINDS(X)
+#undef X
+	};
+	static const char *const sources[] = {
+#define X(name, e) [e - 1] = name,
+		MARK_SOURCES(X)
+#undef X
+	};
+	static const char *const losses[] = {
+#define X(e, name, words) name,
+		LOSSES(X)
+#undef X
+	};
 	static const char *errors[-OC_NET];
 	for (int i = 0; i < -OC_NET; i++)
 		errors[i] = oc_error_text(-i - 1);
 	metrics_label_values(m, METRIC_EVENTS, events, sizeof events / sizeof *events);
 	metrics_label_values(m, METRIC_EVENT_RESULTS, ingest_result_names, INGEST_FAILED + 1);
 	metrics_label_values(m, METRIC_CALLS, outcomes, sizeof outcomes / sizeof *outcomes);
+	metrics_label_values(m, METRIC_LOSSES, losses, LOSS_COUNT);
+	metrics_label_values(m, METRIC_MARKS, kinds, sizeof kinds / sizeof *kinds);
+	metrics_label_values(m, METRIC_MARK_SOURCES, sources, sizeof sources / sizeof *sources);
 	metrics_label_values(m, METRIC_STORE_ERRORS, errors, sizeof errors / sizeof *errors);
 }
 

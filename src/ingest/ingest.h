@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "base/metrics.h"
+#include "core/override.h"
 #include "core/tenant.h"
 #include "store/store.h"
 #include "wire/decode.h"
@@ -45,6 +46,7 @@ struct ingest_options {
 	int64_t sweep_interval_ms;     /* 0 = 1000 */
 	struct slice default_user;     /* none = not set */
 	const struct routes *routes;   /* may be NULL; lives longer than the ingest */
+	const struct overrides *overrides; /* the same */
 	bool watch;                    /* there is a watcher: say in call_facts when it should ask */
 	struct decode_options decode;  /* for events that waited in the journal */
 };

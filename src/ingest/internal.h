@@ -3,12 +3,14 @@
  *   writer.c   what becomes of a batch: attempts, halving, quarantine, answers; is the store up?
  *   batch.c    one attempt at one transaction: plan, load, judge, commit
  *   judge.c    the pure part of it: fold, match by name, tenant, verdict
+ *   marks.c    which call a mark is about, and the legs that marks name
  *   sweeper.c  calls whose time has come, counts for the gauges
  * Everything here runs on the writer's thread, but for what ingest.h says. */
 #pragma once
 
 #include <stdatomic.h>
 
+#include "core/losses.h"
 #include "ingest/ingest.h"
 
 typedef int (*store_open_fn)(const struct store_options *o, struct arena *message_arena, struct store **ret, struct slice *ret_message);
@@ -35,11 +37,15 @@ struct entry {
 /* What an attempt knows of a call beside its row. */
 struct call_state {
 	struct facts *facts;   /* NULL until looked at, and where the stored bytes cannot be read */
+	const struct slice *legs; /* sip.callIDs of the stored facts */
+	size_t leg_count;
 	struct verdict before; /* of the stored facts as of their last event, as they were judged then */
 	bool looked, unreadable;
+	bool left_alone;  /* by a replay that could not read all that it was made of */
 	bool folded;      /* this batch said something about it */
 	bool bound;       /* an event that had waited was among that */
 	bool first_final; /* this batch gives it its first final verdict */
+	unsigned losses;  /* where it does: struct losses's kinds */
 	enum outcome outcome;
 };
 
@@ -56,6 +62,8 @@ struct batch {
 	struct bind_row *binds;    /* [loaded.unbound_count] have room */
 	size_t bind_count;
 	int64_t now_ms;
+	unsigned rules; /* version to judge by */
+	bool rebuilds;  /* a replay: the facts begin empty, and what comes out the same stays untouched */
 };
 
 /* One transaction for n events and a look at sid_count further calls. 0: committed, every entry has its result; *ret lives until the
@@ -65,16 +73,37 @@ OC_NODISCARD int batch_run(struct writer *w, struct ingest_item *const *items, s
 
 /* How much of a poisoned event is put before the store again. */
 enum aside_form { ASIDE_WHOLE, ASIDE_RAW, ASIDE_FORMS };
+/* A new attempt for n events and sid_count further calls in the writer's arena, which it resets; nothing is loaded yet. */
+OC_NODISCARD int batch_plan(struct writer *w, struct ingest_item *const *items, size_t n, const struct slice *sids, size_t sid_count, struct batch **ret);
 /* Journals one event alone and aside, folded into nothing. */
 OC_NODISCARD int batch_run_aside(struct writer *w, struct ingest_item *item, enum aside_form form, struct slice reason, struct batch **ret);
 
 /* Folds the batch's new events, and those that waited for these calls, into their calls' facts. Sets each entry's call and error. */
 OC_NODISCARD int judge_fold(struct batch *b);
+/* One event that the journal has for this call, whatever the call's tenant; *ret_error where it cannot be folded. */
+OC_NODISCARD int judge_fold_kept(struct batch *b, struct call_row *row, const struct event *ev, struct slice *ret_error);
 /* Tenant, verdict and what has changed, into each loaded call_row. */
 OC_NODISCARD int judge_calls(struct batch *b);
 
+/* Of a claim of the watcher's: a wish that begins within it need not be written, since the call is being looked at. */
+#define WATCH_LEASE_MS 10000
+
 /* Does an event of this type say anything about a call? */
 bool event_type_matters(enum event_type t);
+
+/* The call's state, its facts read if they were not yet. */
+OC_NODISCARD int judge_look(struct batch *b, struct call_row *row, struct call_state **ret);
+/* When the room began and ended, as far as it is known; 0 = not. */
+int64_t judge_room_start_ms(const struct facts *f);
+int64_t judge_end_s(const struct facts *f, const struct call_row *row);
+
+/* When what a mark says happened: its own time, else when it was taken in. */
+int64_t mark_moment_ms(const struct event *ev);
+/* The loaded call that a mark is about, NULL where there is none; then *ret_error says why it is set aside, and is untouched where it waits. */
+OC_NODISCARD int mark_find_call(struct batch *b, const struct event *ev, struct slice hint, struct call_row **ret, struct slice *ret_error);
+/* The sip.callIDs of the facts that are not among the known ones, each once. */
+OC_NODISCARD int legs_of(const struct facts *f, const struct slice *known, size_t known_count, struct arena *a, const struct slice **ret,
+	size_t *ret_count);
 
 /* ---- the writer ---- */
 

@@ -9,7 +9,9 @@
  * looks at it: a backlog that arrives hours late is no reason to end each call after its first event, and again after each next one. */
 #include <assert.h>
 
+#include "core/watch.h"
 #include "ingest/internal.h"
+#include "wire/mark.h"
 
 #define START_LEEWAY_S 2         /* createdAt is floored and senders' clocks differ a little */
 #define LOOK_LATER_MS 60000      /* for a due time that has passed already */
@@ -21,24 +23,51 @@ static const struct slice unreadable_facts = { "the call's stored facts cannot b
 
 static bool is_sweep(const struct batch *b) { return b->entry_count == 0; }
 
-static int64_t as_of(const struct batch *b, const struct call_row *row, const struct facts *f, bool sweep)
+static int64_t last_event_ms(const struct batch *b, const struct facts *f)
 {
-	bool by_events = !sweep && row->revision == 0 && f->last_event_s > 0 && f->last_event_s < b->now_ms / 1000;
-	return by_events ? f->last_event_s * 1000 + 999 : b->now_ms;
+	return f->last_event_s > 0 && f->last_event_s < b->now_ms / 1000 ? f->last_event_s * 1000 + 999 : b->now_ms;
 }
 
-static int look(struct batch *b, struct call_row *row, struct call_state **ret)
+static int64_t as_of(const struct batch *b, const struct call_row *row, const struct facts *f, bool sweep)
+{
+	return sweep || row->revision ? b->now_ms : last_event_ms(b, f);
+}
+
+/* By whose marks the call was judged, or will be: of no tenant's own while the tenant is not known. */
+static struct slice viewer_of(const struct batch *b, const struct call_row *row, const struct tenant *t)
+{
+	if (t && t->state == TENANT_KNOWN)
+		return t->id;
+	if ((t && t->state == TENANT_DISPUTED) || !slice_is_none(row->tenant_error))
+		return SLICE_NONE;
+	return row->user_id.n ? row->user_id : b->w->options->default_user;
+}
+
+static int classify(struct batch *b, const struct facts *f, struct slice viewer, int64_t as_of_ms, struct verdict *ret)
+{
+	struct facts seen;
+	int r = facts_for_tenant(f, viewer, b->a, &seen);
+	if (r == 0)
+		r = verdict_classify(&seen, b->rules, as_of_ms, b->a, ret);
+	if (r == 0)
+		override_apply(b->w->options->overrides, viewer, ret);
+	return r;
+}
+
+int judge_look(struct batch *b, struct call_row *row, struct call_state **ret)
 {
 	struct call_state *st = &b->states[row - b->loaded.calls];
 	if (!st->looked) {
-		int r = slice_is_empty(row->facts) ? facts_new(b->a, row->room_sid, &st->facts)
-						   : facts_decode(b->a, row->facts, &st->facts);
+		bool anew = b->rebuilds || slice_is_empty(row->facts);
+		int r = anew ? facts_new(b->a, row->room_sid, &st->facts) : facts_decode(b->a, row->facts, &st->facts);
 		if (r == OC_NOMEM)
 			return r;
 		st->looked = true;
 		st->unreadable = r < 0 || !slice_eq(st->facts->room_sid, row->room_sid);
-		if (!st->unreadable && row->facts.n)
-			r = verdict_classify(st->facts, VERDICT_RULES_VERSION, as_of(b, row, st->facts, false), b->a, &st->before);
+		if (!st->unreadable && !anew)
+			r = classify(b, st->facts, viewer_of(b, row, NULL), as_of(b, row, st->facts, false), &st->before);
+		if (!st->unreadable && r == 0)
+			r = legs_of(st->facts, NULL, 0, b->a, &st->legs, &st->leg_count);
 		if (!st->unreadable && r < 0)
 			return r;
 	}
@@ -49,7 +78,7 @@ static int look(struct batch *b, struct call_row *row, struct call_state **ret)
 static int fold(struct batch *b, struct call_row *row, const struct event *ev, struct slice *ret_error)
 {
 	struct call_state *st;
-	int r = look(b, row, &st);
+	int r = judge_look(b, row, &st);
 	if (r < 0)
 		return r;
 	if (st->unreadable) {
@@ -66,10 +95,12 @@ static int fold(struct batch *b, struct call_row *row, const struct event *ev, s
 	return 0;
 }
 
+int judge_fold_kept(struct batch *b, struct call_row *row, const struct event *ev, struct slice *ret_error) { return fold(b, row, ev, ret_error); }
+
 /* ---- which call of this name was open then? ---- */
 
 /* When the room began, which does not change as its participants come; 0 where nothing was heard of it. */
-static int64_t room_start_ms(const struct facts *f)
+int64_t judge_room_start_ms(const struct facts *f)
 {
 	if (f->creation_time_ms)
 		return f->creation_time_ms;
@@ -79,11 +110,11 @@ static int64_t room_start_ms(const struct facts *f)
 /* Not the smallest of all: an event that was let in two seconds early would open the door for one two seconds earlier. */
 static int64_t start_of(const struct facts *f, const struct call_row *row)
 {
-	int64_t ms = room_start_ms(f);
+	int64_t ms = judge_room_start_ms(f);
 	return (ms ? ms : row->room_started_at_ms) / 1000;
 }
 
-static int64_t end_of(const struct facts *f, const struct call_row *row)
+int64_t judge_end_s(const struct facts *f, const struct call_row *row)
 {
 	if (!slice_is_none(f->finished.event_id))
 		return f->finished.at_s;
@@ -103,12 +134,12 @@ static int match_by_name(struct batch *b, struct slice name, int64_t at_s, struc
 		if (!slice_eq(own, name))
 			continue;
 		struct call_state *st;
-		int r = look(b, row, &st);
+		int r = judge_look(b, row, &st);
 		if (r < 0)
 			return r;
 		if (st->unreadable)
 			continue;
-		int64_t start = start_of(st->facts, row), end = end_of(st->facts, row);
+		int64_t start = start_of(st->facts, row), end = judge_end_s(st->facts, row);
 		bool begun = start ? start <= at_s + START_LEEWAY_S : slice_eq(row->room_sid, hint);
 		if (begun && !(end && end < at_s) && (!best || start > best_start)) {
 			best = row;
@@ -131,7 +162,7 @@ static int fold_by_sid(struct batch *b)
 	for (size_t i = 0; i < b->entry_count; i++) {
 		struct entry *e = &b->entries[i];
 		const struct event *ev = &e->item->decoded->event;
-		if (!is_new(b, e) || !ev->room.sid.n)
+		if (!is_new(b, e) || !ev->room.sid.n || ev->type == EVENT_MARK)
 			continue;
 		e->call = store_loaded_find(&b->loaded, ev->room.sid);
 		assert(e->call); /* store_batch_load gives every room it was asked for */
@@ -148,7 +179,7 @@ static int fold_by_name(struct batch *b)
 	for (size_t i = 0; i < b->entry_count; i++) {
 		struct entry *e = &b->entries[i];
 		const struct event *ev = &e->item->decoded->event;
-		if (e->name_at == SIZE_MAX || !is_new(b, e))
+		if (e->name_at == SIZE_MAX || !is_new(b, e) || ev->type == EVENT_MARK)
 			continue;
 		int r = match_by_name(b, ev->room.name, b->touch.name_at_s[e->name_at], b->loaded.name_room_sids[e->name_at], &e->call);
 		if (r == 0 && e->call)
@@ -159,13 +190,37 @@ static int fold_by_name(struct batch *b)
 	return 0;
 }
 
-static int decode_waiting(struct batch *b, const struct unbound_row *u, struct decoded *ret)
+/* It is the call's from here on. */
+static int bind(struct batch *b, const struct unbound_row *u, struct call_row *row, const struct event *ev)
 {
-	struct decode_options o = b->w->options->decode;
-	o.iso_times = o.iso_times || slice_eq(u->source, SLICE("hmac"));
-	int r = decode_event(u->payload, &o, b->a, ret);
-	ret->event.id = u->event_id;
-	ret->event.key_id = u->key_id;
+	if (b->states[row - b->loaded.calls].left_alone)
+		return 0;
+	struct bind_row *bind = &b->binds[b->bind_count++];
+	*bind = (struct bind_row){ .event_id = u->event_id, .room_sid = row->room_sid, .own_tenant = ev->type == EVENT_MARK && ev->mark.tenant.n };
+	b->states[row - b->loaded.calls].bound = true;
+	return fold(b, row, ev, &bind->error_message);
+}
+
+static int fold_waiting_event(struct batch *b, const struct unbound_row *u, const struct decoded *d)
+{
+	struct call_row *row;
+	int64_t at_s = u->timestamp_s ? u->timestamp_s : u->created_at_ms / 1000;
+	int r = match_by_name(b, u->room_name, at_s, SLICE_NONE, &row);
+	if (r < 0 || !row || d->cause != DECODE_OK || (d->event.room.sid.n && !slice_eq(d->event.room.sid, row->room_sid)))
+		return r;
+	return bind(b, u, row, &d->event);
+}
+
+/* One that can never be bound waits no longer. */
+static int fold_waiting_mark(struct batch *b, const struct unbound_row *u, const struct decoded *d)
+{
+	struct call_row *row = NULL;
+	struct slice error = d->cause == DECODE_OK ? SLICE_NONE : slice_cstr(decode_cause_text(d->cause));
+	int r = d->cause == DECODE_OK ? mark_find_call(b, &d->event, SLICE_NONE, &row, &error) : 0;
+	if (r == 0 && row)
+		return bind(b, u, row, &d->event);
+	if (r == 0 && !slice_is_none(error))
+		b->binds[b->bind_count++] = (struct bind_row){ .event_id = u->event_id, .own_tenant = true, .error_message = error };
 	return r;
 }
 
@@ -173,26 +228,34 @@ static int fold_waiting(struct batch *b)
 {
 	for (size_t i = 0; i < b->loaded.unbound_count; i++) {
 		const struct unbound_row *u = &b->loaded.unbound[i];
-		struct call_row *row;
-		int64_t at_s = u->timestamp_s ? u->timestamp_s : u->created_at_ms / 1000;
-		int r = match_by_name(b, u->room_name, at_s, SLICE_NONE, &row);
-		if (r < 0)
-			return r;
-		if (!row || slice_is_none(u->payload))
+		struct decoded d;
+		if (slice_is_none(u->payload))
 			continue;
-		struct decoded d = { .cause = DECODE_NOT_JSON };
-		r = decode_waiting(b, u, &d);
+		int r = decode_kept(u->payload, u->source, u->event_id, &b->w->options->decode, b->a, &d);
 		if (r < 0)
 			return r;
-		if (d.cause != DECODE_OK || (d.event.room.sid.n && !slice_eq(d.event.room.sid, row->room_sid)))
+		d.event.key_id = u->key_id;
+		r = d.event.type == EVENT_MARK ? fold_waiting_mark(b, u, &d) : fold_waiting_event(b, u, &d);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Last, when the batch's calls and their tenants are known. */
+static int fold_marks(struct batch *b)
+{
+	for (size_t i = 0; i < b->entry_count; i++) {
+		struct entry *e = &b->entries[i];
+		const struct event *ev = &e->item->decoded->event;
+		if (!is_new(b, e) || ev->type != EVENT_MARK)
 			continue;
-		struct bind_row *bind = &b->binds[b->bind_count];
-		*bind = (struct bind_row){ .event_id = u->event_id, .room_sid = row->room_sid };
-		r = fold(b, row, &d.event, &bind->error_message);
+		struct slice hint = e->name_at == SIZE_MAX ? SLICE_NONE : b->loaded.name_room_sids[e->name_at];
+		int r = mark_find_call(b, ev, hint, &e->call, &e->error);
+		if (r == 0 && e->call)
+			r = fold(b, e->call, ev, &e->error);
 		if (r < 0)
 			return r;
-		b->states[row - b->loaded.calls].bound = true;
-		b->bind_count++;
 	}
 	return 0;
 }
@@ -204,6 +267,8 @@ int judge_fold(struct batch *b)
 		r = fold_by_name(b);
 	if (r == 0)
 		r = fold_waiting(b);
+	if (r == 0)
+		r = fold_marks(b);
 	return r;
 }
 
@@ -270,13 +335,15 @@ static void set_row(struct batch *b, struct call_row *row, struct call_state *st
 	row->outcome = final ? slice_cstr(outcome_name(v->outcome)) : SLICE_NONE;
 	row->started_at_ms = v->started_at_ms;
 	row->ended_at_ms = v->ended_at_ms;
-	row->room_started_at_ms = room_start_ms(st->facts);
+	row->room_started_at_ms = judge_room_start_ms(st->facts);
 	row->new_verdict = v;
 	if (st->facts->room_name.n)
 		row->room_name = st->facts->room_name;
 	int64_t due = v->due_at_ms && v->due_at_ms <= b->now_ms ? b->now_ms + (is_sweep(b) ? LOOK_LATER_MS : QUIET_MS) : v->due_at_ms;
 	if (st->bound && b->loaded.unbound_count >= STORE_UNBOUND_LIMIT) /* the next ones that waited */
 		due = b->now_ms;
+	if (b->rebuilds && !row->facts_changed && !row->verdict_changed && (row->due_at_ms || !due))
+		due = row->due_at_ms;
 	if (due != row->due_at_ms)
 		row->facts_changed = true;
 	row->due_at_ms = due;
@@ -298,14 +365,45 @@ static int encode(struct batch *b, const struct facts *f, const struct verdict *
 	return keep_text(b, ret_members) ? 0 : OC_NOMEM;
 }
 
+/* When LiveKit should be asked about the call. Written when a wish begins, comes sooner or ends, not with every event: the column is indexed.
+ * A replay leaves it alone. */
+static int set_watch(const struct batch *b, struct call_row *row, const struct facts *f, const struct verdict *v)
+{
+	struct watch w;
+	int r = b->w->options->watch && !b->rebuilds ? watch_wants(f, v, b->a, &w) : OC_NOT_FOUND;
+	if (r < 0)
+		return r == OC_NOT_FOUND ? 0 : r;
+	int64_t at_ms = watch_next_ms(&w);
+	bool sooner = at_ms < row->watch_at_ms && row->watch_at_ms > b->now_ms + WATCH_LEASE_MS; /* else it is being looked at by now */
+	if (!at_ms || !row->watch_at_ms || sooner)
+		row->watch_at_ms = at_ms;
+	return 0;
+}
+
+static int count_losses(const struct batch *b, struct call_state *st)
+{
+	struct losses l;
+	int r = losses_find(st->facts, true, b->a, &l);
+	if (r == 0)
+		st->losses = l.kinds;
+	return r;
+}
+
 static int judge_known(struct batch *b, struct call_row *row, struct call_state *st)
 {
 	struct verdict *v = ARENA_NEW(b->a, struct verdict);
 	if (!v)
 		return OC_NOMEM;
 	int r = tenant_apply_routes(st->facts, b->w->options->routes);
+	if (r == 0) {
+		struct tenant t = tenant_resolve(st->facts, row->host_user_id, SLICE_NONE, false);
+		struct slice viewer = viewer_of(b, row, &t);
+		r = classify(b, st->facts, viewer, as_of(b, row, st->facts, is_sweep(b)), v);
+		if (r == 0 && b->rebuilds && row->exists && slice_is_empty(row->outcome) && v->outcome != OUTCOME_NONE) /* to end it is the sweeper's */
+			r = classify(b, st->facts, viewer, last_event_ms(b, st->facts), v);
+	}
 	if (r == 0)
-		r = verdict_classify(st->facts, VERDICT_RULES_VERSION, as_of(b, row, st->facts, is_sweep(b)), b->a, v);
+		r = legs_of(st->facts, st->legs, st->leg_count, b->a, &row->new_legs, &row->new_leg_count);
 	struct slice facts = SLICE_NONE, members = SLICE_NONE;
 	if (r == 0)
 		r = encode(b, st->facts, v, &facts, &members);
@@ -316,13 +414,19 @@ static int judge_known(struct batch *b, struct call_row *row, struct call_state 
 		return r;
 	row->facts_changed = !slice_eq(facts, row->facts);
 	bool members_changed = !slice_eq(members, row->verdict);
+	bool same_call = b->rebuilds ? !row->facts_changed && slice_eq(row->outcome, slice_cstr(outcome_name(v->outcome))) : same_columns(&st->before, v);
+	bool same_outcome = slice_eq(row->outcome, slice_cstr(outcome_name(v->outcome))); /* else the overrides have changed */
+	bool damaged = b->rebuilds && !row->facts_changed && !tenant_changed && row->rules == v->rules && same_outcome; /* the same facts and rules: no other verdict was ever given */
 	row->verdict_changed = members_changed || tenant_changed || row->rules != v->rules || !slice_is_none(row->replaced_call_log_id) ||
 			       v->started_at_ms != row->started_at_ms || v->ended_at_ms != row->ended_at_ms ||
-			       !same_columns(&st->before, v);
-	set_row(b, row, st, v, members_changed);
+			       !same_call;
+	set_row(b, row, st, v, members_changed && !damaged);
+	r = st->first_final ? count_losses(b, st) : 0;
+	if (r < 0)
+		return r;
 	row->facts = facts;
 	row->verdict = members;
-	return 0;
+	return set_watch(b, row, st->facts, v);
 }
 
 int judge_calls(struct batch *b)
@@ -330,9 +434,11 @@ int judge_calls(struct batch *b)
 	for (size_t i = 0; i < b->loaded.call_count; i++) {
 		struct call_row *row = &b->loaded.calls[i];
 		struct call_state *st;
-		int r = look(b, row, &st);
+		int r = judge_look(b, row, &st);
 		if (r < 0)
 			return r;
+		if (st->left_alone)
+			continue;
 		if (st->unreadable) { /* or the sweeper would come back for it for ever */
 			row->facts_changed = row->due_at_ms && row->due_at_ms <= b->now_ms;
 			row->due_at_ms = row->facts_changed ? 0 : row->due_at_ms;
@@ -347,7 +453,7 @@ int judge_calls(struct batch *b)
 	for (size_t i = 0; i < b->bind_count; i++) {
 		struct bind_row *bind = &b->binds[i];
 		const struct call_row *row = store_loaded_find(&b->loaded, bind->room_sid);
-		if (slice_is_none(bind->error_message) && row)
+		if (slice_is_none(bind->error_message) && row && !bind->own_tenant)
 			bind->error_message = row->tenant_error;
 		bind->processed = slice_is_none(bind->error_message);
 	}

@@ -201,7 +201,7 @@ static int run(struct writer *w, const struct task *t, struct batch **ret)
 
 const char *const ingest_result_names[INGEST_FAILED + 1] = {
 	[INGEST_PROCESSED] = "processed", [INGEST_DUPLICATE] = "duplicate", [INGEST_IGNORED] = "ignored",
-	[INGEST_QUARANTINED] = "quarantined", [INGEST_FAILED] = "failed",
+	[INGEST_QUARANTINED] = "quarantined", [INGEST_CONFLICT] = "conflict", [INGEST_FAILED] = "failed",
 };
 
 /* One line and the counts of a webhook. No names and identities: there are phone numbers in them. */
@@ -220,9 +220,14 @@ static void report(struct writer *w, const struct ingest_item *item, struct slic
 	log_write(item->result == INGEST_QUARANTINED ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, "call_completed", fields,
 		sizeof fields / sizeof *fields);
 	metric_add(w->metrics, METRIC_EVENT_RESULTS, item->result, 1);
-	if (item->result != INGEST_DUPLICATE && item->result != INGEST_FAILED)
+	bool kept = item->result != INGEST_DUPLICATE && item->result != INGEST_CONFLICT && item->result != INGEST_FAILED;
+	if (kept)
 		metric_add(w->metrics, METRIC_EVENTS, ev->type, 1);
-	if (ev->created_at_s > 0 && ev->type != EVENT_MARK) {
+	if (kept && ev->type == EVENT_MARK) {
+		metric_add(w->metrics, METRIC_MARKS, (size_t)ev->mark.kind - 1, 1);
+		metric_add(w->metrics, METRIC_MARK_SOURCES, (size_t)ev->mark.source - 1, 1);
+	}
+	if (ev->created_at_s > 0 && ev->type != EVENT_MARK && !slice_eq(item->source, SLICE("watcher"))) {
 		double lag = (double)item->received_ms / 1000 - (double)ev->created_at_s;
 		metric_observe(w->metrics, METRIC_LAG_SECONDS, lag > 0 ? lag : 0);
 	}
@@ -236,9 +241,14 @@ static void hand_back(struct ingest_item **items, size_t n)
 
 static void count_calls(struct writer *w, const struct batch *b)
 {
-	for (size_t i = 0; i < b->loaded.call_count; i++)
-		if (b->states && b->states[i].first_final && b->loaded.calls[i].revision) /* the store may have put it off */
-			metric_add(w->metrics, METRIC_CALLS, (size_t)b->states[i].outcome - 1, 1);
+	for (size_t i = 0; i < b->loaded.call_count; i++) {
+		if (!b->states || !b->states[i].first_final || !b->loaded.calls[i].revision) /* the store may have put it off */
+			continue;
+		metric_add(w->metrics, METRIC_CALLS, (size_t)b->states[i].outcome - 1, 1);
+		for (unsigned k = 0; k < LOSS_COUNT; k++)
+			if (b->states[i].losses & 1u << k)
+				metric_add(w->metrics, METRIC_LOSSES, k, 1);
+	}
 }
 
 static void answer(struct writer *w, struct ingest_item **items, const struct batch *b)

@@ -128,7 +128,7 @@ enum sqlite_writer_statement {
 	/* sqlite.c */
 	SQL_DUE, SQL_LATE_NEW, SQL_LATE_ALL, SQL_COUNT,
 	/* sqlite_replay.c */
-	SQL_REPLAY_ROOMS, SQL_REPLAY_CALL, SQL_REPLAY_FIND, SQL_JOURNAL, SQL_STRAYS,
+	SQL_REPLAY_ROOMS, SQL_REPLAY_CALL, SQL_REPLAY_FIND, SQL_REPLAY_LEG, SQL_JOURNAL, SQL_STRAYS,
 	/* sqlite_watch.c */
 	SQL_WATCH_DUE, SQL_WATCH_MINE, SQL_WATCH_MOVE,
 	/* sqlite_marks.c */
@@ -160,13 +160,14 @@ OC_NODISCARD int sqlite_write_legs(struct sqlite_store *s, const struct call_row
 
 /* ---- replaying (sqlite_replay.c) ---- */
 
-extern const char sqlite_replay_rooms_sql[], sqlite_replay_call_sql[], sqlite_replay_find_sql[], sqlite_journal_sql[], sqlite_strays_sql[];
+extern const char sqlite_replay_rooms_sql[], sqlite_replay_call_sql[], sqlite_replay_find_sql[], sqlite_replay_leg_sql[], sqlite_journal_sql[], sqlite_strays_sql[];
 int sqlite_replay_begin(struct store *store);
 int sqlite_replay_count(struct store *store, int64_t *ret);
 int sqlite_replay_find(struct store *store, struct slice call_id, struct arena *a, struct slice *ret_sid);
 int sqlite_replay_rooms(struct store *store, struct slice after, int64_t since_ms, size_t limit, struct arena *a, struct slice **ret_sids,
 	size_t *ret_count, struct slice *ret_last);
 int sqlite_replay_calls(struct store *store, const struct slice *sids, size_t count, struct arena *a, struct replay_call *ret);
+int sqlite_replay_legs(struct store *store, struct replay_leg *legs, size_t count);
 int sqlite_journal_open(struct store *store, const struct slice *sids, size_t count);
 int sqlite_journal_next(struct store *store, struct arena *a, struct journal_row *ret);
 void sqlite_journal_close(struct store *store);

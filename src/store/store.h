@@ -127,8 +127,8 @@ struct store_loaded {
 	                          * touch's order come first only by sorting: look up with store_loaded_find */
 	size_t call_count;
 	struct slice *name_room_sids; /* [name_count]: the SID of the call that was open, or none */
-	struct unbound_row *unbound;  /* events waiting for one of these calls by name or leg, oldest first, at most STORE_UNBOUND_LIMIT; no mark
-	                               * of another tenant than the call has */
+	struct unbound_row *unbound;  /* events waiting for one of these calls by name or leg, oldest first, at most STORE_UNBOUND_LIMIT; by
+	                               * name no mark of another tenant than the call has */
 	size_t unbound_count;
 };
 
@@ -222,6 +222,13 @@ struct replay_call {
 	int64_t kept_revision; /* the greatest in call_revisions; 0 = none */
 };
 OC_NODISCARD int store_replay_calls(struct store *s, const struct slice *sids, size_t count, struct arena *a, struct replay_call *ret);
+
+/* Does call_legs have them? */
+struct replay_leg {
+	struct slice call_id, room_sid;
+	bool known;
+};
+OC_NODISCARD int store_replay_legs(struct store *s, struct replay_leg *legs, size_t count);
 
 /* The journal of these calls, the rows of one call together, one row after the other however many they are. _next: 1 and a row in `a`, 0 no
  * more. `sids` stays the caller's until _close, which may come early and twice. */

@@ -9,6 +9,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "store/backend.h"
+#include "wire/jwt.h"
+#include "wire/mark.h"
 
 struct fake_store fake;
 static struct arena *kept;
@@ -99,19 +101,27 @@ static bool is_bound(struct slice event_id)
 	return false;
 }
 
-static void load_unbound(struct store_loaded *l, struct arena *a)
+static bool is_among(const struct slice *ids, size_t count, struct slice id)
+{
+	for (size_t i = 0; i < count; i++)
+		if (slice_eq(ids[i], id))
+			return true;
+	return false;
+}
+
+static void load_unbound(struct store_loaded *l, const struct store_touch *t, struct arena *a)
 {
 	l->unbound = ARENA_ARRAY(a, struct unbound_row, fake.row_count);
 	for (size_t i = 0; i < fake.row_count; i++) {
 		const struct journal_row *r = &fake.rows[i];
 		if (!slice_is_none(r->room_sid) || r->processed || is_bound(r->event_id))
 			continue;
+		bool offered = is_among(t->sip_call_ids, t->sip_call_count, r->sip_call_id);
 		for (size_t k = 0; k < l->call_count; k++)
-			if (slice_eq(l->calls[k].room_name, r->room_name) && r->room_name.n) {
-				l->unbound[l->unbound_count++] = (struct unbound_row){ r->event_id, r->room_name, r->payload, r->source, r->key_id,
-					r->timestamp_s, r->created_at_ms };
-				break;
-			}
+			offered |= slice_eq(l->calls[k].room_name, r->room_name) && r->room_name.n;
+		if (offered)
+			l->unbound[l->unbound_count++] = (struct unbound_row){ r->event_id, r->room_name, r->payload, r->source, r->key_id,
+				r->timestamp_s, r->created_at_ms };
 	}
 }
 
@@ -127,6 +137,21 @@ static void load_names(struct store_loaded *l, const struct store_touch *t, stru
 			}
 }
 
+static struct slice hex_of(const unsigned char hash[32], struct arena *a)
+{
+	char *hex = arena_alloc(a, 64);
+	assert(hex);
+	hex_encode(hash, 32, hex);
+	return slice_of(hex, 64);
+}
+
+static void load_legs(struct store_loaded *l, const struct store_touch *t)
+{
+	for (size_t i = 0; i < fake.leg_count; i++)
+		if (is_among(t->leg_ids, t->leg_count, fake.legs[i].call_id))
+			add_call(l, fake.legs[i].room_sid, SLICE_NONE);
+}
+
 static int batch_load(struct store *s, const struct store_touch *t, struct arena *a, struct store_loaded *ret)
 {
 	(void)s;
@@ -137,19 +162,24 @@ static int batch_load(struct store *s, const struct store_touch *t, struct arena
 	fake.in_batch = true;
 	struct store_loaded l = { 0 };
 	l.known = ARENA_ARRAY(a, bool, t->event_count);
+	l.known_hashes = ARENA_ARRAY(a, struct slice, t->event_count);
 	for (size_t i = 0; i < t->event_count; i++) {
 		for (size_t k = 0; k < i; k++)
 			assert(!slice_eq(t->event_ids[i], t->event_ids[k]));
-		for (size_t k = 0; k < fake.row_count && !l.known[i]; k++)
+		for (size_t k = 0; k < fake.row_count && !l.known[i]; k++) {
 			l.known[i] = slice_eq(fake.rows[k].event_id, t->event_ids[i]);
+			if (l.known[i])
+				l.known_hashes[i] = hex_of(fake.rows[k].body_hash, a);
+		}
 	}
 	l.calls = ARENA_ARRAY(a, struct call_row, t->room_count + FAKE_CALLS);
 	for (size_t i = 0; i < t->room_count; i++)
 		add_call(&l, t->room_sids[i], t->room_names[i]);
 	load_names(&l, t, a);
+	load_legs(&l, t);
 	if (l.call_count)
 		qsort(l.calls, l.call_count, sizeof *l.calls, by_sid);
-	load_unbound(&l, a);
+	load_unbound(&l, t, a);
 	*ret = l;
 	return 0;
 }
@@ -174,13 +204,24 @@ static void keep_row(const struct journal_row *r)
 	struct journal_row *k = &fake.rows[fake.row_count++];
 	*k = *r;
 	struct slice *texts[] = { &k->event_id, &k->event, &k->room_name, &k->room_sid, &k->participant_identity, &k->participant_sid,
-		&k->payload, &k->raw_body, &k->error_message, &k->source, &k->key_id, &k->user_id, &k->call_log_id };
+		&k->payload, &k->raw_body, &k->error_message, &k->source, &k->key_id, &k->user_id, &k->call_log_id, &k->sip_call_id };
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
 		*texts[i] = fake_keep(*texts[i]);
 }
 
+static void keep_legs(const struct call_row *row)
+{
+	for (size_t i = 0; i < row->new_leg_count; i++) {
+		for (size_t k = 0; k < fake.leg_count; k++)
+			assert(!slice_eq(fake.legs[k].call_id, row->new_legs[i]) || !slice_eq(fake.legs[k].room_sid, row->room_sid));
+		assert(fake.leg_count < FAKE_CALLS);
+		fake.legs[fake.leg_count++] = (struct fake_leg){ fake_keep(row->new_legs[i]), fake_keep(row->room_sid) };
+	}
+}
+
 static void keep_call(const struct call_row *row)
 {
+	keep_legs(row);
 	if (!row->facts_changed && !row->verdict_changed)
 		return;
 	assert(!row->verdict_changed || row->new_verdict);
@@ -326,6 +367,33 @@ struct sent *sent_body(const char *body)
 	return s;
 }
 
+struct sent *sent_mark(const char *body, const char *tenant, const char *key)
+{
+	struct sent *s = ARENA_NEW(kept, struct sent);
+	_cleanup_buf_ struct buf said = BUF_INIT, whole = BUF_INIT;
+	struct slice message = SLICE_NONE;
+	assert(s);
+	s->item.body = fake_keep(slice_cstr(body));
+	struct event *e = &s->decoded.event;
+	int r = mark_parse(s->item.body, kept, e, &message);
+	assert(r == 0);
+	mark_encode(e, &said);
+	bool hashed = hash_sha256(buf_slice(&said), s->item.body_hash);
+	r = mark_id(slice_cstr(tenant), slice_cstr(key), buf_slice(&said), kept, &e->id);
+	assert(hashed && r == 0);
+	s->item.received_ms = clock_wall_ms();
+	e->mark.tenant = tenant ? fake_keep(slice_cstr(tenant)) : SLICE_NONE;
+	e->mark.posted_ms = s->item.received_ms;
+	e->created_at_s = (e->mark.at_ms ? e->mark.at_ms : e->mark.posted_ms) / 1000;
+	mark_encode(e, &whole);
+	s->decoded.payload = fake_keep(buf_slice(&whole));
+	s->item.decoded = &s->decoded;
+	s->item.source = SLICE("mark");
+	s->item.done = done;
+	s->item.context = s;
+	return s;
+}
+
 static void put_member(struct buf *b, const char *key, const char *value)
 {
 	if (value)
@@ -358,7 +426,7 @@ struct metrics *fake_metrics;
 
 int fake_setup(void **state)
 {
-	static const char *const five[] = { "a", "b", "c", "d", "e" };
+	static const char *const eight[] = { "a", "b", "c", "d", "e", "f", "g", "h" };
 	static const char *const sixteen[] = { "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15" };
 	(void)state;
 	fake_reset();
@@ -366,8 +434,10 @@ int fake_setup(void **state)
 	fake_metrics = metrics_new();
 	metrics_label_values(fake_metrics, METRIC_EVENTS, sixteen, 16);
 	metrics_label_values(fake_metrics, METRIC_STORE_ERRORS, sixteen, 16);
-	metrics_label_values(fake_metrics, METRIC_EVENT_RESULTS, five, 5);
-	metrics_label_values(fake_metrics, METRIC_CALLS, five, 5);
+	metrics_label_values(fake_metrics, METRIC_EVENT_RESULTS, eight, 8);
+	metrics_label_values(fake_metrics, METRIC_CALLS, eight, 8);
+	metrics_label_values(fake_metrics, METRIC_MARKS, eight, 8);
+	metrics_label_values(fake_metrics, METRIC_MARK_SOURCES, eight, 8);
 	memset(&fake_writer, 0, sizeof fake_writer);
 	fake_writer.options = &fake_options;
 	fake_writer.metrics = fake_metrics;

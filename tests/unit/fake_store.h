@@ -16,6 +16,10 @@ struct fake_call {
 	int64_t facts_writes, verdict_writes;
 };
 
+struct fake_leg {
+	struct slice call_id, room_sid;
+};
+
 struct fake_store {
 	struct journal_row *rows; /* [FAKE_ROWS] */
 	size_t row_count;
@@ -23,6 +27,8 @@ struct fake_store {
 	size_t bind_count;
 	struct fake_call calls[FAKE_CALLS];
 	size_t call_count;
+	struct fake_leg legs[FAKE_CALLS]; /* call_legs */
+	size_t leg_count;
 	size_t largest_batch;
 	atomic_uint opens, closes, loads, commits, aborts, due_asked;
 	atomic_bool in_batch;
@@ -61,6 +67,8 @@ struct sent {
 
 /* Decodes a body. Its `done` checks the promise: but for failures, the journal has the event and no transaction is open. */
 struct sent *sent_body(const char *body);
+/* A mark as POST /api/marks makes it; tenant and idempotency key may be NULL. */
+struct sent *sent_mark(const char *body, const char *tenant, const char *key);
 /* An event of a room; sid or name may be NULL, `more` is further members of the body such as "\"participant\":{…}", or NULL. */
 struct sent *sent_event(const char *id, const char *type, const char *sid, const char *name, int64_t at_s, const char *more);
 
