@@ -37,6 +37,8 @@ enum option_type { OPTION_TEXT, OPTION_BYTES, OPTION_INT, OPTION_SWITCH };
 	  "Names looked for in room metadata and in attributes of SIP and AGENT participants, first found wins.") \
 	X(routes, "--routes", "OUTCOMED_ROUTES", "FILE", OPTION_TEXT, NULL, false, CMD_SERVE | CMD_CHECK | CMD_REPLAY, \
 	  "JSON file: trunk id, trunk number, room-name prefix or API key to tenant.") \
+	X(overrides, "--overrides", "OUTCOMED_OVERRIDES", "FILE", OPTION_TEXT, NULL, false, CMD_SERVE | CMD_CHECK | CMD_REPLAY, \
+	  "JSON file: which reasons count as another outcome, for all or for one tenant.") \
 	X(livekit_url, "--livekit-url", "LIVEKIT_URL", "URL", OPTION_TEXT, NULL, false, CMD_SERVE | CMD_CHECK, \
 	  "LiveKit's own address (ws, wss, http or https): the watcher asks its API what no webhook tells. Not set: no watcher.") \
 	X(watch_interval, "--watch-interval", "OUTCOMED_WATCH_INTERVAL", "MILLISECONDS", OPTION_INT, "1000", false, CMD_SERVE, \

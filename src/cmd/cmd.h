@@ -2,10 +2,12 @@
 #pragma once
 
 #include "base/config.h"
+#include "core/override.h"
+#include "core/tenant.h"
 #include "wire/signature.h"
 
-/* Exit codes; `migrate status` adds 3. */
-enum { STATUS_OK = 0, STATUS_FAILED = 1, STATUS_USAGE = 2, STATUS_OUTDATED = 3 };
+/* Exit codes; 3 is of `migrate status`, or of `replay` that left calls alone. */
+enum { STATUS_OK = 0, STATUS_FAILED = 1, STATUS_USAGE = 2, STATUS_OUTDATED = 3, STATUS_LEFT_ALONE = 3 };
 
 struct command_line;
 
@@ -22,7 +24,7 @@ struct command {
 	int (*run)(const struct command_line *line);
 };
 
-extern const struct command command_serve, command_migrate, command_check, command_verify, command_send, command_token, command_docs;
+extern const struct command command_serve, command_migrate, command_check, command_verify, command_send, command_token, command_docs, command_replay;
 extern const struct command *const commands[];
 extern const size_t command_count;
 
@@ -59,6 +61,12 @@ struct signing_key keyring_signer(const struct config *c, const struct keyring *
 
 /* A tenant's JWT: sub, iat, exp. */
 OC_NODISCARD int tenant_token(struct slice tenant, int64_t now_s, int64_t ttl_s, struct slice secret, struct arena *a, struct slice *ret);
+
+/* The file of --routes; NULL where none is named. OC_CONFIG with a message. */
+OC_NODISCARD int routes_from_config(const struct config *c, struct arena *a, const struct routes **ret, struct slice *ret_message);
+
+/* The file of --overrides; NULL where none is named. OC_CONFIG with a message. */
+OC_NODISCARD int overrides_from_config(const struct config *c, struct arena *a, const struct overrides **ret, struct slice *ret_message);
 
 /* --tenant-keys, split at commas. */
 OC_NODISCARD int tenant_keys_from_config(const struct config *c, struct arena *a, struct slice **ret, size_t *ret_count);

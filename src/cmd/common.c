@@ -9,6 +9,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "wire/overrides.h"
+#include "wire/routes.h"
+
+#define ROUTES_MAX_BYTES ((size_t)1024 * 1024)
+#define OVERRIDES_MAX_BYTES ROUTES_MAX_BYTES
+
 void complain(const char *command, const char *format, ...)
 {
 	char text[4096];
@@ -124,6 +130,50 @@ int tenant_keys_from_config(const struct config *c, struct arena *a, struct slic
 	}
 	*ret = keys;
 	*ret_count = count;
+	return 0;
+}
+
+int routes_from_config(const struct config *c, struct arena *a, const struct routes **ret, struct slice *ret_message)
+{
+	struct slice text, message = SLICE("out of memory");
+	if (slice_is_none(c->routes)) {
+		*ret = NULL;
+		return 0;
+	}
+	char *path = arena_dup(a, c->routes);
+	struct routes *routes = ARENA_NEW(a, struct routes);
+	if (!path || !routes)
+		return OC_NOMEM;
+	int r = read_file(path, ROUTES_MAX_BYTES, a, &text, &message);
+	if (r == 0)
+		r = routes_parse(text, a, routes, &message);
+	if (r) {
+		*ret_message = arena_text(a, "--routes: %.*s", SLICE_FMT(message));
+		return OC_CONFIG;
+	}
+	*ret = routes;
+	return 0;
+}
+
+int overrides_from_config(const struct config *c, struct arena *a, const struct overrides **ret, struct slice *ret_message)
+{
+	struct slice text, message = SLICE("out of memory");
+	if (slice_is_none(c->overrides)) {
+		*ret = NULL;
+		return 0;
+	}
+	char *path = arena_dup(a, c->overrides);
+	struct overrides *overrides = ARENA_NEW(a, struct overrides);
+	if (!path || !overrides)
+		return OC_NOMEM;
+	int r = read_file(path, OVERRIDES_MAX_BYTES, a, &text, &message);
+	if (r == 0)
+		r = overrides_parse(text, a, overrides, &message);
+	if (r) {
+		*ret_message = arena_text(a, "--overrides: %.*s", SLICE_FMT(message));
+		return OC_CONFIG;
+	}
+	*ret = overrides;
 	return 0;
 }
 

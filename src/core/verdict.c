@@ -184,7 +184,7 @@ static int judge(const struct call_case *c, const struct rule *r, struct arena *
 	set_answer(c, v);
 	if (!r)
 		return 0;
-	v->outcome = r->outcome;
+	v->outcome = v->raw_outcome = r->outcome;
 	v->reason = r->why;
 	v->confidence = case_confidence(c, r);
 	v->fault = r->fault;

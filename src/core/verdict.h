@@ -103,6 +103,7 @@ struct verdict {
 	struct slice recording_url;
 	/* the verdict; outcome is OUTCOME_NONE while the call is open */
 	enum outcome outcome;
+	enum outcome raw_outcome; /* what the rules say; `outcome` differs where an override (override.h) counts the reason otherwise */
 	enum verdict_reason reason;
 	enum confidence confidence;
 	enum fault fault;
@@ -125,7 +126,7 @@ struct verdict {
 OC_NODISCARD int verdict_classify(const struct facts *f, unsigned rules, int64_t as_of_ms, struct arena *a, struct verdict *ret);
 
 /* The verdict's own members into the current JSON object, the same wherever it is shown: outcome, reason, confidence,
- * alternatives, fault, evidence, rule, rules, explanation, answeredAt, answeredAtEarliest, answeredAtLatest,
+ * alternatives, fault, evidence, rule, rules, rawOutcome, explanation, answeredAt, answeredAtEarliest, answeredAtLatest,
  * answeredSource, ringSeconds, talkSeconds. (`revision` is the store's.) Canonical: the same verdict, the same bytes. */
 void verdict_write_members(const struct verdict *v, struct jsonw *w);
 
@@ -136,6 +137,7 @@ const char *verdict_reason_name(enum verdict_reason r); /* NULL for none */
 const char *direction_name(enum direction d);   /* inbound, outbound, web; NULL for unknown */
 const char *call_status_name(enum call_status s);
 enum outcome outcome_from_name(struct slice name); /* OUTCOME_NONE */
+enum verdict_reason verdict_reason_from_name(struct slice name); /* VERDICT_REASON_NONE */
 
 /* docs/VERDICTS.md's tables, made from the rules table and the list of reasons. */
 void verdict_write_docs(struct buf *b);

@@ -77,6 +77,14 @@ enum outcome outcome_from_name(struct slice name)
 	return OUTCOME_NONE;
 }
 
+enum verdict_reason verdict_reason_from_name(struct slice name)
+{
+#define X(text, e, words) if (slice_eq_cstr(name, text)) return e;
+	REASONS(X)
+#undef X
+	return VERDICT_REASON_NONE;
+}
+
 /* ---- JSON ---- */
 
 static void key_cstr(struct jsonw *w, const char *key, const char *value)
@@ -130,6 +138,7 @@ void verdict_write_members(const struct verdict *v, struct jsonw *w)
 	jw_str(w, v->rule);
 	jw_key(w, "rules");
 	jw_int(w, v->rules);
+	key_cstr(w, "rawOutcome", outcome_name(v->raw_outcome));
 	jw_key(w, "explanation");
 	jw_str(w, v->explanation);
 	key_time(w, "answeredAt", v->answered_at_ms);
