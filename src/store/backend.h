@@ -21,6 +21,7 @@ struct store_ops {
 	int (*replay_rooms)(struct store *s, struct slice after, int64_t since_ms, size_t limit, struct arena *a, struct slice **ret_sids,
 		size_t *ret_count, struct slice *ret_last);
 	int (*replay_calls)(struct store *s, const struct slice *sids, size_t count, struct arena *a, struct replay_call *ret);
+	int (*replay_legs)(struct store *s, struct replay_leg *legs, size_t count);
 	int (*journal_open)(struct store *s, const struct slice *sids, size_t count);
 	int (*journal_next)(struct store *s, struct arena *a, struct journal_row *ret);
 	void (*journal_close)(struct store *s);

@@ -104,7 +104,7 @@ void pg_sql_json(struct buf *b, const struct pg_column *c, const char *alias); /
 
 #define PG_STATEMENTS(X) \
 	X(BEGIN) X(BEGIN_READ) X(SETTINGS) X(COMMIT) X(SAVEPOINT) X(RELEASE) X(ROLLBACK_TO) X(BRIEF_LOCKS) X(IMMEDIATE) X(PING) \
-	X(LOAD_NAMES) X(LOAD_LOCK) X(LOAD_FACTS) X(LOAD_KNOWN) X(LOAD_HOST) X(LOAD_UNBOUND) \
+	X(LOAD_NAMES) X(LOAD_LEGS) X(LOAD_LEG_WAITS) X(LEGS_INSERT) X(DUE_LEGS) X(LOAD_LOCK) X(LOAD_FACTS) X(LOAD_KNOWN) X(LOAD_HOST) X(LOAD_UNBOUND) \
 	X(LOGS_DETACH) X(LOGS_UPDATE) X(LOGS_INSERT) X(LOGS_REMOVE) \
 	X(FACTS_INSERT) X(FACTS_UPDATE) X(REVISIONS_KEEP) X(JOURNAL_REBIND) X(JOURNAL_REPOINT) X(JOURNAL_INSERT) X(JOURNAL_BIND) \
 	X(WATCH_CLAIM) X(WATCH_MOVE) X(DUE_TIME) X(DUE_NAMES) X(DUE_SIDS) X(DUE_TENANTS) X(COUNT_ROWS) \
@@ -123,6 +123,14 @@ void pg_statement_sql(enum pg_statement s, const struct pg_schema *schema, struc
 /* postgres_sql_load.c, postgres_sql_write.c and postgres_sql_read.c: those that depend on the columns. */
 extern const char pg_watch_claim_sql[], pg_watch_move_sql[]; /* postgres_watch.c */
 extern const char pg_revisions_keep_sql[]; /* postgres_revisions.c */
+extern const char pg_load_legs_sql[], pg_legs_insert_sql[]; /* postgres_marks.c */
+void pg_sql_load_leg_waits(const struct pg_schema *s, struct buf *b);
+void pg_sql_due_legs(const struct pg_schema *s, struct buf *b);
+void pg_sql_own_mark(const struct pg_schema *s, struct buf *b); /* of the journal row e */
+const char *pg_sql_is_aside(const struct pg_schema *s);         /* likewise */
+bool pg_wants_leg_waits(const struct store_touch *t);
+void pg_put_leg_waits(struct pg_params *p, const struct store_touch *t);
+size_t pg_put_legs(struct pg_params *p, const struct store_changes *c); /* gives their number; with none p is left alone */
 void pg_sql_load_host(const struct pg_schema *s, struct buf *b);
 void pg_sql_load_unbound(const struct pg_schema *s, struct buf *b);
 void pg_sql_due_names(const struct pg_schema *s, struct buf *b);
@@ -266,6 +274,7 @@ int pg_replay_find(struct store *s, struct slice call_id, struct arena *a, struc
 int pg_replay_rooms(struct store *s, struct slice after, int64_t since_ms, size_t limit, struct arena *a, struct slice **ret_sids, size_t *ret_count,
 	struct slice *ret_last);
 int pg_replay_calls(struct store *s, const struct slice *sids, size_t count, struct arena *a, struct replay_call *ret);
+int pg_replay_legs(struct store *s, struct replay_leg *legs, size_t count);
 int pg_journal_open(struct store *s, const struct slice *sids, size_t count);
 int pg_journal_next(struct store *s, struct arena *a, struct journal_row *ret);
 void pg_journal_close(struct store *s);

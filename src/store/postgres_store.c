@@ -287,6 +287,7 @@ const struct store_ops postgres_store_ops = {
 	.replay_find = pg_replay_find,
 	.replay_rooms = pg_replay_rooms,
 	.replay_calls = pg_replay_calls,
+	.replay_legs = pg_replay_legs,
 	.journal_open = pg_journal_open,
 	.journal_next = pg_journal_next,
 	.journal_close = pg_journal_close,

@@ -206,7 +206,8 @@ void call_log_metadata(const struct verdict *v, struct buf *out)
 
 bool call_verdict_replaced(const struct call_row *was, const struct call_row *now)
 {
-	return now->verdict_changed && was->revision > 0 && !slice_is_empty(was->outcome) && !slice_is_empty(was->verdict) &&
+	bool another = now->revision > was->revision || slice_is_empty(now->outcome); /* else a damaged one is mended in its place */
+	return now->verdict_changed && another && was->revision > 0 && !slice_is_empty(was->outcome) && !slice_is_empty(was->verdict) &&
 	       !slice_eq(was->verdict, now->verdict);
 }
 
