@@ -41,7 +41,7 @@ static bool read_time(struct slice value, int64_t *ret)
 	return true;
 }
 
-static bool read_limit(struct slice value, size_t *ret)
+bool limit_read(struct slice value, size_t *ret)
 {
 	int64_t n;
 	if (value.n > 3 || !slice_to_int64(value, &n) || n < 1 || n > LIST_MOST || value.p[0] == '+')
@@ -63,12 +63,12 @@ static bool read_value(size_t parameter, struct slice value, struct list_filter 
 	case P_STATUS: f->status = value; return one_of(value, statuses);
 	case P_PHONE: f->phone_number = value; return is_text(value, MAX_PHONE_BYTES);
 	case P_ROOM: f->room_name = value; return is_text(value, MAX_ROOM_NAME_BYTES);
-	case P_LIMIT: return read_limit(value, &f->limit);
+	case P_LIMIT: return limit_read(value, &f->limit);
 	default: return true; /* user_id is access_decide's, the cursor comes last */
 	}
 }
 
-static enum MHD_Result bad_parameter(struct connection *c, const char *name)
+enum MHD_Result bad_parameter(struct connection *c, const char *name)
 {
 	char detail[200];
 	snprintf(detail, sizeof detail, "the value of parameter %s is not allowed", name);

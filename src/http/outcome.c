@@ -3,12 +3,11 @@
  * the other members are null. Pure but for outcome_run, which runs on a worker; outcome_reply runs on a reader. */
 #include "http/internal.h"
 
-
 #define MAX_CALL_ID_BYTES 200
 
 static const char never_judged[] =
 	"{\"reason\":null,\"confidence\":null,\"alternatives\":[],\"fault\":null,\"evidence\":[],\"rule\":null,\"rules\":null,"
-	"\"explanation\":null,\"answeredAt\":null,\"answeredAtEarliest\":null,\"answeredAtLatest\":null,\"answeredSource\":null,"
+	"\"rawOutcome\":null,\"explanation\":null,\"answeredAt\":null,\"answeredAtEarliest\":null,\"answeredAtLatest\":null,\"answeredSource\":null,"
 	"\"ringSeconds\":null,\"talkSeconds\":null}";
 
 static void text(struct jsonw *w, const char *key, struct slice value)
@@ -29,9 +28,8 @@ static void json(struct jsonw *w, const char *key, struct slice value)
 	jw_raw(w, value);
 }
 
-void call_write(const struct call_view *v, struct jsonw *w)
+void call_write_members(const struct call_view *v, struct jsonw *w)
 {
-	jw_obj(w);
 	text(w, "id", v->id);
 	text(w, "userId", v->user_id);
 	text(w, "livekitRoomName", v->room_name);
@@ -63,6 +61,12 @@ void call_write(const struct call_view *v, struct jsonw *w)
 	}
 	jw_key(w, "revision");
 	jw_int(w, v->revision);
+}
+
+void call_write(const struct call_view *v, struct jsonw *w)
+{
+	jw_obj(w);
+	call_write_members(v, w);
 	jw_obj_end(w);
 }
 
@@ -91,24 +95,33 @@ static bool call_id_is_possible(struct slice id)
 	return id.n > 0 && id.n <= MAX_CALL_ID_BYTES && slice_is_utf8(id) && !memchr(id.p, '\0', id.n);
 }
 
-enum MHD_Result outcome_run(struct connection *c)
+bool call_asked_for(struct connection *c, const struct query_parameter *known, size_t count, struct slice *values, struct slice *ret_tenant,
+	struct slice *ret_call_id, enum MHD_Result *ret_answered)
 {
 	struct request *r = &c->request;
-	struct slice values[1], call_id;
-	static const struct query_parameter known[] = { { "user_id", false } };
-	enum MHD_Result answered;
-	if (!query_read(c, known, 1, values, &answered))
-		return answered;
-	int result = percent_decode(r->segment, false, c->arena, &call_id);
-	if (result != OC_OK)
-		return reply_problem(c, MHD_HTTP_BAD_REQUEST, NULL, "the call id is not percent-encoded properly", 0);
-	struct slice tenant;
-	if (!tenant_read(c, values[0], MHD_HTTP_NOT_FOUND, &tenant, &answered))
-		return answered;
-	if (!call_id_is_possible(call_id)) {
-		outcome_not_found(&r->reply);
-		return reply_send(c, &r->reply);
+	if (!query_read(c, known, count, values, ret_answered))
+		return false;
+	if (percent_decode(r->segment, false, c->arena, ret_call_id) != OC_OK) {
+		*ret_answered = reply_problem(c, MHD_HTTP_BAD_REQUEST, NULL, "the call id is not percent-encoded properly", 0);
+		return false;
 	}
-	r->read.outcome = (struct outcome_query){ .tenant = tenant, .call_id = call_id };
+	if (!tenant_read(c, values[0], MHD_HTTP_NOT_FOUND, ret_tenant, ret_answered))
+		return false;
+	if (!call_id_is_possible(*ret_call_id)) {
+		outcome_not_found(&r->reply);
+		*ret_answered = reply_send(c, &r->reply);
+		return false;
+	}
+	return true;
+}
+
+enum MHD_Result outcome_run(struct connection *c)
+{
+	static const struct query_parameter known[] = { { "user_id", false } };
+	struct slice values[1], tenant, call_id;
+	enum MHD_Result answered;
+	if (!call_asked_for(c, known, 1, values, &tenant, &call_id, &answered))
+		return answered;
+	c->request.read.outcome = (struct outcome_query){ .tenant = tenant, .call_id = call_id };
 	return reads_submit(c, READ_OUTCOME);
 }

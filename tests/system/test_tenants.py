@@ -57,6 +57,7 @@ def with_user(path: str, user: str | None) -> str:
     return path if user is None else f"{path}{'&' if '?' in path else '?'}user_id={urllib.parse.quote(user)}"
 
 
+ABOUT_A_CALL = ("/outcome", "", "/events")
 CREDENTIALS = {"loopback": without_token, "service": as_service, "tenant": as_tenant}
 
 
@@ -76,15 +77,54 @@ def house(start_daemon, database, credential):
 def test_an_others_call_is_a_missing_call_byte_for_byte(house):
     daemon, ask, acme, globex = house
     for own, other in ((acme, globex), (globex, acme)):
-        for key in own.keys:
-            assert ask(f"/api/calls/{key}/outcome", own.name).status == 200
         missing = ask("/api/calls/RM_nosuchcall/outcome", own.name)
         assert missing.status == 404
         assert missing.json()["error"] == "Call not found"
-        for key in other.keys:
-            reply = ask(f"/api/calls/{key}/outcome", own.name)
-            assert (reply.status, reply.body) == (404, missing.body)
-            assert reply.headers | {"date": ""} == missing.headers | {"date": ""}
+        for what in ABOUT_A_CALL:
+            for key in own.keys:
+                assert ask(f"/api/calls/{key}{what}", own.name).status == 200
+            for key in (*other.keys, "RM_nosuchcall"):
+                reply = ask(f"/api/calls/{key}{what}", own.name)
+                assert (reply.status, reply.body) == (404, missing.body)
+                assert reply.headers | {"date": ""} == missing.headers | {"date": ""}
+
+
+def test_a_call_and_its_events_name_nobody_else(house):
+    daemon, ask, acme, globex = house
+    for own, other in ((acme, globex), (globex, acme)):
+        for key in own.keys:
+            for what in ABOUT_A_CALL:
+                body = ask(f"/api/calls/{key}{what}", own.name).body
+                assert own.name.encode() in body
+                assert other.name.encode() not in body
+                assert not any(k.encode() in body for k in other.keys)
+
+
+def test_the_tag_of_an_others_call_opens_nothing(house):
+    daemon, ask, acme, globex = house
+    sid = acme.calls[0].sid
+    tag = ask(f"/api/calls/{sid}", acme.name).headers["etag"]
+    for field in (tag, "*"):
+        reply = daemon.request("GET", f"/api/calls/{sid}?user_id={globex.name}", headers={"If-None-Match": field})
+        assert reply.status in (401, 404)
+        assert "etag" not in reply.headers
+
+
+def test_a_cursor_of_events_opens_nothing_of_another(house):
+    daemon, ask, acme, globex = house
+    cursor = urllib.parse.quote(ask(f"/api/calls/{acme.calls[0].sid}/events?limit=1", acme.name).json()["nextCursor"])
+    assert ask(f"/api/calls/{acme.calls[0].sid}/events?cursor={cursor}", globex.name).status == 400
+    assert ask(f"/api/calls/{globex.calls[0].sid}/events?cursor={cursor}", globex.name).status == 400
+
+
+def test_events_of_another_tenant_in_ones_own_call_stay_hidden(house):
+    daemon, ask, acme, globex = house
+    sid = acme.calls[0].sid
+    ids = [e["eventId"] for e in ask(f"/api/calls/{sid}/events", acme.name).json()["events"]]
+    daemon.database.query('UPDATE livekit_call_events SET "userId" = ? WHERE "eventId" = ?', globex.name, ids[2])
+    daemon.database.query('UPDATE livekit_call_events SET "userId" = NULL WHERE "eventId" = ?', ids[3])
+    assert [e["eventId"] for e in ask(f"/api/calls/{sid}/events", acme.name).json()["events"]] == ids[:2] + ids[4:]
+    assert ask(f"/api/calls/{sid}/events", globex.name).status == 404
 
 
 def test_the_list_holds_only_ones_own(house):
@@ -126,7 +166,7 @@ def test_strange_users_see_nothing(house):
     daemon, ask, acme, globex = house
     for user in ("acme ", " acme", "ACME", "acme%", "acme\x00", "acme' OR '1'='1", "ac_e", "*", "null", "acme,globex", "a" * 5000, "%", "\udcff"):
         user = user.encode("utf-8", "surrogateescape").decode("latin-1")
-        for path in (f"/api/calls/{acme.keys[0]}/outcome", "/api/calls"):
+        for path in (*(f"/api/calls/{acme.keys[0]}{what}" for what in ABOUT_A_CALL), "/api/calls"):
             reply = ask(path, user)
             assert reply.status in (200, 400, 401, 403, 404, 414, 431)
             assert not any(key.encode() in reply.body for key in acme.keys + globex.keys)

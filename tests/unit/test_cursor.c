@@ -136,6 +136,42 @@ static void an_id_that_is_no_text_is_refused(void **state)
 	}
 }
 
+/* ---- of a call's events ---- */
+
+static struct events_query events(void)
+{
+	return (struct events_query){ .tenant = SLICE("acme"), .call_id = SLICE("RM_1"), .limit = 50 };
+}
+
+static void a_cursor_of_events_comes_back_as_it_went_out(void **state)
+{
+	struct events_query q = events();
+	struct slice text;
+	assert_int_equal(events_cursor_encode(&q, 4711, SLICE("EV_1"), *state, &text), OC_OK);
+	q.limit = 3;
+	assert_int_equal(events_cursor_decode(text, *state, &q), OC_OK);
+	assert_true(q.has_cursor && q.cursor_position == 4711 && slice_eq_cstr(q.cursor_id, "EV_1"));
+}
+
+static void a_cursor_of_events_opens_no_other_call_and_no_list(void **state)
+{
+	struct events_query q = events(), others[] = { events(), events(), events() };
+	struct list_filter list = { .tenant = SLICE("acme"), .limit = 50 };
+	struct slice text;
+	assert_int_equal(events_cursor_encode(&q, 4711, SLICE("EV_1"), *state, &text), OC_OK);
+	others[0].tenant = SLICE("globex");
+	others[1].call_id = SLICE("RM_2");
+	others[2].tenant = SLICE("acmeRM_1");
+	for (size_t i = 0; i < 3; i++) {
+		assert_int_equal(events_cursor_decode(text, *state, &others[i]), OC_INVALID);
+		assert_false(others[i].has_cursor);
+	}
+	assert_int_equal(cursor_decode(text, *state, &list), OC_INVALID);
+	assert_int_equal(cursor_encode(&list, 1, SLICE("id"), *state, &text), OC_OK);
+	assert_int_equal(events_cursor_decode(text, *state, &q), OC_INVALID);
+	assert_false(q.has_cursor);
+}
+
 int main(void)
 {
 #define WITH_ARENA(f) cmocka_unit_test_setup_teardown(f, make_arena, free_arena)
@@ -150,6 +186,8 @@ int main(void)
 		WITH_ARENA(a_cut_cursor_is_refused),
 		WITH_ARENA(an_endless_cursor_is_refused),
 		WITH_ARENA(an_id_that_is_no_text_is_refused),
+		WITH_ARENA(a_cursor_of_events_comes_back_as_it_went_out),
+		WITH_ARENA(a_cursor_of_events_opens_no_other_call_and_no_list),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

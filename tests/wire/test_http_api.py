@@ -90,20 +90,101 @@ def test_the_last_page_has_no_cursor(api: Daemon):
     assert listed(api, limit=2).json()["nextCursor"] is not None
 
 
+# ---- a call whole, and its events ----
+
+def first_sid(api: Daemon) -> str:
+    return listed(api).json()["calls"][0]["livekitRoomSid"]
+
+
+def about(sid: str, what: str = "", **parameters) -> str:
+    return f"/api/calls/{sid}{what}?" + urllib.parse.urlencode({"user_id": "user 1+2"} | parameters)
+
+
+@pytest.mark.parametrize(("name", "value"), [("limit", "0"), ("limit", "201"), ("limit", "+5"), ("limit", ""), ("cursor", ""), ("cursor", "!"),
+                                             ("user_id", ""), ("user_id", "a\nb")])
+def test_a_wrong_value_of_events_is_a_400_that_names_its_parameter(api: Daemon, name, value):
+    reply = api.get(about(first_sid(api), "/events", **{name: value}))
+    assert reply.status == 400
+    assert name in reply.json()["detail"]
+
+
+@pytest.mark.parametrize("query", ["user_id=a&limit=1&limit=1", "user_id=a&from=2026-01-01T00:00:00Z", "user_id=%ff", "user_id=a&Cursor=x"])
+def test_unknown_and_repeated_parameters_of_events_are_400(api: Daemon, query):
+    assert api.get(f"/api/calls/{first_sid(api)}/events?{query}").status == 400
+
+
+def test_the_call_takes_no_other_parameter_than_its_own(api: Daemon):
+    reply = api.get("/api/calls/x?user_id=a&limit=1")
+    assert (reply.status, "limit" in reply.json()["detail"]) == (400, True)
+
+
+def test_a_cursor_of_events_belongs_to_its_call_and_tenant(api: Daemon):
+    one, two = (c["livekitRoomSid"] for c in listed(api, limit=2).json()["calls"])
+    cursor = api.get(about(one, "/events", limit=1)).json()["nextCursor"]
+    assert len(api.get(about(one, "/events", limit=200, cursor=cursor)).json()["events"]) == 9
+    for reply in (api.get(about(two, "/events", cursor=cursor)), api.get(about(one, "/events", cursor=cursor, user_id="another")),
+                  api.get(about(one, "/events", cursor=cursor[:-1])), listed(api, cursor=cursor)):
+        assert reply.status == 400
+    assert api.get(about(one, "/events", cursor=listed(api, limit=1).json()["nextCursor"])).status == 400
+
+
+def test_events_come_oldest_first_and_every_one_once(api: Daemon):
+    sid, seen, cursor = first_sid(api), [], {}
+    while True:
+        page = api.get(about(sid, "/events", limit=3, **cursor)).json()
+        seen += [e["eventId"] for e in page["events"]]
+        if page["nextCursor"] is None:
+            break
+        cursor = {"cursor": page["nextCursor"]}
+    whole = api.get(about(sid, "/events", limit=200)).json()
+    assert seen == [e["eventId"] for e in whole["events"]]
+    assert len(set(seen)) == len(seen) == 10
+    assert [e["id"] for e in whole["events"]] == sorted(e["id"] for e in whole["events"])
+    assert whole["events"][0]["rawPayload"]["room"]["sid"] == sid
+    assert "turn-secret" not in json.dumps(whole)
+
+
+def test_an_unchanged_call_is_a_304_by_its_tag(api: Daemon):
+    sid = first_sid(api)
+    reply = api.get(about(sid))
+    tag = reply.headers["etag"]
+    assert tag.startswith('"1-') and tag.endswith('"')
+    connection = api.connect()
+    for _ in range(2):  # on one connection, so that a body where none belongs would be seen
+        for field in (tag, "W/" + tag, f'"x", {tag}', "*"):
+            again = api.request("GET", about(sid), headers={"If-None-Match": field}, connection=connection)
+            assert (again.status, again.body, again.headers["etag"]) == (304, b"", tag)
+        other = api.request("GET", about(sid), headers={"If-None-Match": '"1-0"'}, connection=connection)
+        assert (other.status, other.body) == (200, reply.body)
+    connection.close()
+
+
+def test_head_of_a_call_has_the_tag_and_no_body(api: Daemon):
+    sid = first_sid(api)
+    whole = api.get(about(sid))
+    for path, field, status in ((about(sid), {}, 200), (about(sid), {"If-None-Match": whole.headers["etag"]}, 304), (about(sid, "/events"), {}, 200)):
+        reply = api.request("HEAD", path, headers=field)
+        assert (reply.status, reply.body) == (status, b"")
+    head = api.request("HEAD", about(sid))
+    assert (head.headers["etag"], head.headers["content-length"]) == (whole.headers["etag"], str(len(whole.body)))
+
+
 # ---- call ids ----
 
 @pytest.mark.parametrize("call_id", ["x" * 201, "x" * 5000, "%00", "a%00b", "%ff", "%2e%2e", "a%2fb", "*", "'", "%27%20OR%201=1--", "%E2%82%AC"])
 def test_an_id_that_no_call_can_have_is_a_missing_call(api: Daemon, call_id):
     missing = api.get("/api/calls/RM_missing/outcome?user_id=a")
-    reply = api.get(f"/api/calls/{call_id}/outcome?user_id=a")
-    assert (reply.status, reply.body) == (404, missing.body)
     assert missing.json()["error"] == "Call not found"
-    assert {k: v for k, v in reply.headers.items() if k != "date"} == {k: v for k, v in missing.headers.items() if k != "date"}
+    for what in ("/outcome", "", "/events"):
+        reply = api.get(f"/api/calls/{call_id}{what}?user_id=a")
+        assert (reply.status, reply.body) == (404, missing.body)
+        assert {k: v for k, v in reply.headers.items() if k != "date"} == {k: v for k, v in missing.headers.items() if k != "date"}
 
 
 @pytest.mark.parametrize("call_id", ["%", "%4", "%zz", "a%2"])
 def test_an_id_that_is_not_encoded_properly_is_a_400(api: Daemon, call_id):
-    assert api.get(f"/api/calls/{call_id}/outcome?user_id=a").status == 400
+    for what in ("/outcome", "", "/events"):
+        assert api.get(f"/api/calls/{call_id}{what}?user_id=a").status == 400
 
 
 def test_an_id_may_be_percent_encoded(api: Daemon):
@@ -130,6 +211,11 @@ def test_answers_of_reads_at_once_are_not_mixed_up(api: Daemon):
             if (n + i) % 5 == 0:
                 reply = api.request("GET", f"/api/calls?{user}&limit=1&room_name=none-{n}-{i}", connection=connection)
                 right &= reply.json() == {"calls": [], "nextCursor": None}
+            elif (n + i) % 6 == 0:
+                right &= api.request("GET", about(sid), connection=connection).json()["legs"] != []
+            elif (n + i) % 11 == 0:
+                events = api.request("GET", about(sid, "/events"), connection=connection).json()["events"]
+                right &= {e["roomSid"] for e in events} == {sid}
             elif (n + i) % 7 == 0:
                 right &= api.request("GET", f"/api/calls/{sid}/outcome?user_id=user-{n}", connection=connection).status == 404
             else:
@@ -146,7 +232,8 @@ def test_answers_of_reads_at_once_are_not_mixed_up(api: Daemon):
 
 def test_what_belongs_to_a_tenant_is_not_stored_on_the_way(api: Daemon):
     sid = listed(api).json()["calls"][0]["livekitRoomSid"]
-    for path in ("/api/calls?user_id=a", f"/api/calls/{sid}/outcome?user_id=user%201%2B2", "/api/calls/x/outcome?user_id=a"):
+    for path in ("/api/calls?user_id=a", f"/api/calls/{sid}/outcome?user_id=user%201%2B2", "/api/calls/x/outcome?user_id=a", about(sid),
+                 about(sid, "/events"), "/api/calls/x?user_id=a"):
         reply = api.get(path)
         assert reply.headers["cache-control"] == "no-store"
         assert reply.headers["x-content-type-options"] == "nosniff"
