@@ -18,7 +18,7 @@ pytestmark = pytest.mark.integration
 HEALTH = WEBHOOK + "/health"
 COLUMNS = {"id", "userId", "livekitRoomName", "livekitRoomSid", "direction", "phoneNumber", "sipCallId", "duration", "startedAt", "endedAt",
            "status", "outcome", "recordingUrl", "metadata", "createdAt", "updatedAt"}
-VERDICT = {"outcome", "reason", "confidence", "alternatives", "fault", "evidence", "rule", "rules", "explanation", "revision", "answeredAt",
+VERDICT = {"outcome", "rawOutcome", "reason", "confidence", "alternatives", "fault", "evidence", "rule", "rules", "explanation", "revision", "answeredAt",
            "answeredAtEarliest", "answeredAtLatest", "answeredSource", "ringSeconds", "talkSeconds"}
 TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z$")
 
@@ -31,7 +31,8 @@ def test_health_says_exactly_what_the_older_module_said(shared_daemon: Daemon):
     assert reply.headers["content-type"].startswith("application/json")
 
 
-@pytest.mark.parametrize("path", [HEALTH, "/livez", "/readyz", "/metrics", "/api/calls?user_id=u", "/api/calls/RM_x/outcome?user_id=u"])
+@pytest.mark.parametrize("path", [HEALTH, "/livez", "/readyz", "/metrics", "/api/calls?user_id=u", "/api/calls/RM_x/outcome?user_id=u",
+                                  "/api/calls/RM_x?user_id=u", "/api/calls/RM_x/events?user_id=u"])
 def test_head_is_get_without_a_body(shared_daemon: Daemon, path):
     get, head = shared_daemon.get(path), shared_daemon.request("HEAD", path)
     assert (head.status, head.body) == (get.status, b"")
@@ -40,7 +41,7 @@ def test_head_is_get_without_a_body(shared_daemon: Daemon, path):
         assert head.headers["content-length"] == str(len(get.body))
 
 
-@pytest.mark.parametrize("path", [WEBHOOK, HEALTH, "/api/calls", "/api/calls/RM_x/outcome", "/metrics"])
+@pytest.mark.parametrize("path", [WEBHOOK, HEALTH, "/api/calls", "/api/calls/RM_x/outcome", "/api/calls/RM_x", "/api/calls/RM_x/events", "/metrics"])
 def test_options_names_the_methods(shared_daemon: Daemon, path):
     reply = shared_daemon.request("OPTIONS", path)
     assert reply.status in (200, 204)
