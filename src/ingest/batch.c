@@ -160,6 +160,11 @@ static void add_id(struct slice *ids, size_t *count, struct slice id)
 	ids[(*count)++] = id;
 }
 
+static bool names_only_a_leg(const struct event *ev)
+{
+	return ev->type == EVENT_MARK && ev->mark.sip_call_id.n && !ev->room.sid.n && !ev->room.name.n;
+}
+
 /* The legs that marks name and nothing else names their call; the legs that events bring. */
 static int plan_legs(struct batch *b)
 {
@@ -170,7 +175,7 @@ static int plan_legs(struct batch *b)
 	b->touch.sip_call_ids = brought;
 	for (size_t i = 0; i < b->entry_count; i++) {
 		const struct event *ev = &b->entries[i].item->decoded->event;
-		if (ev->type == EVENT_MARK && ev->mark.sip_call_id.n && !ev->room.sid.n && !ev->room.name.n)
+		if (names_only_a_leg(ev))
 			add_id(named, &b->touch.leg_count, ev->mark.sip_call_id);
 		else if (ev->participant.sip_call_id.n)
 			add_id(brought, &b->touch.sip_call_count, ev->participant.sip_call_id);
@@ -227,7 +232,7 @@ static int fill_row(const struct batch *b, const struct entry *e, struct journal
 		.key_id = some(ev->key_id),
 		.user_id = call ? call->user_id : SLICE_NONE,
 		.call_log_id = call ? call->call_log_id : SLICE_NONE,
-		.sip_call_id = ev->type == EVENT_MARK ? some(ev->mark.sip_call_id) : SLICE_NONE,
+		.sip_call_id = names_only_a_leg(ev) ? ev->mark.sip_call_id : SLICE_NONE,
 	};
 	if (is_own_mark(ev)) {
 		r->own_tenant = true;

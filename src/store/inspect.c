@@ -9,16 +9,16 @@
 
 #define JOURNAL(X) X("id") X("userId") X("callLogId") X("eventId") X("event") X("roomName") X("roomSid") X("participantIdentity") \
 	X("participantSid") X("timestamp") X("rawPayload") X("rawBody") X("processed") X("errorMessage") X("createdAt") X("processedAt") \
-	X("source") X("bodyHash") X("keyId")
+	X("source") X("bodyHash") X("keyId") X("sipCallId")
 #define CALL_LOGS(X) X("id") X("userId") X("livekitRoomName") X("livekitRoomSid") X("direction") X("phoneNumber") X("sipCallId") X("duration") \
 	X("startedAt") X("endedAt") X("status") X("outcome") X("recordingUrl") X("metadata") X("createdAt") X("updatedAt")
 #define CALL_FACTS(X) X("roomSid") X("roomName") X("userId") X("tenantError") X("callLogId") X("callLogIsOurs") X("facts") X("rules") X("verdict") \
 	X("outcome") X("revision") X("startedAtMs") X("endedAtMs") X("dueAtMs") X("roomStartedAtMs") X("createdAt") X("updatedAt")
-#define JOURNAL_INDEXES(X) X("idx_lce_eventId") X("idx_lce_room") X("idx_lce_unbound") X("idx_lce_unowned") X("idx_lce_aside")
+#define JOURNAL_INDEXES(X) X("idx_lce_eventId") X("idx_lce_room") X("idx_lce_unbound") X("idx_lce_unbound_sip") X("idx_lce_unowned") X("idx_lce_aside")
 
 static const struct schema_part parts[] = {
 #define TABLE(name) { SCHEMA_TABLE, name, name, false },
-	TABLE("livekit_call_events") TABLE("call_logs") TABLE("call_facts")
+	TABLE("livekit_call_events") TABLE("call_logs") TABLE("call_facts") TABLE("call_legs") TABLE("call_revisions")
 #define X(name) { SCHEMA_COLUMN, "livekit_call_events", name, false },
 	JOURNAL(X)
 #undef X

@@ -1,8 +1,8 @@
 /* Closing a batch: call_logs, call_facts, journal, late binding and COMMIT in one round trip.
  *
- * The statements on the host's table come first, inside a savepoint. Where the host's table refuses a row (a constraint, a trigger), the
- * rest of the pipeline, COMMIT too, is not carried out; then the savepoint is rolled back, the rows are tried one by one, each with its
- * savepoint, those refused are left out, and the rest is sent again. So a constraint of the host's costs a row, never an event.
+ * The statements on the host's table come first, inside a savepoint and with a sync of their own. Where the host's table refuses a row
+ * (a constraint, a trigger), the rest of the pipeline fails with it; then the savepoint is rolled back, the rows are tried one by one, each
+ * with its savepoint, those refused are left out, and the rest is sent again. So a constraint of the host's costs a row, never an event.
  * A row that the host holds a lock on is waited for once; then its call is put off for some seconds and the others go on.
  * An answer that does not come after COMMIT was sent is OC_UNSURE.
  * Threads: the one that owns the struct store. */
@@ -78,7 +78,7 @@ static int send_logs(struct pg *c, const struct log_work *w, size_t n, int64_t n
 		r = pg_send(c, PG_STMT_IMMEDIATE, NULL);
 	if (r == 0)
 		r = pg_send(c, PG_STMT_RELEASE, NULL);
-	return r;
+	return r < 0 ? r : pg_sync(c);
 }
 
 struct log_answers {
@@ -219,8 +219,6 @@ static int logs_one_by_one(struct pg_store *s, struct work *w, const struct stor
 		}
 		r = send_logs(c, &w->calls[i], 1, ch->now_ms);
 		if (r == 0)
-			r = pg_sync(c);
-		if (r == 0)
 			r = expect_logs(c, &w->calls[i], 1, deadline, &answers);
 		if (r == 0)
 			r = pg_expect_sync(c, deadline);
@@ -273,6 +271,10 @@ static int send_rest(struct pg *c, const struct work *w, const struct store_chan
 			r = pg_send(c, exists ? PG_STMT_FACTS_UPDATE : PG_STMT_FACTS_INSERT, p);
 			sent++;
 		}
+	if (r == 0 && pg_put_legs(p, ch) > 0) {
+		r = pg_send(c, PG_STMT_LEGS_INSERT, p);
+		sent++;
+	}
 	if (r == 0 && w->any_rebind) {
 		pg_put_rebinds(p, w, ch->now_ms);
 		r = pg_send(c, PG_STMT_JOURNAL_REBIND, p);
@@ -322,11 +324,15 @@ static int commit(struct pg_store *s, struct work *w, const struct store_changes
 	if (w->any_log) {
 		r = expect_logs(c, w->calls, w->count, deadline, &answers);
 		if (r == 0)
+			r = pg_expect_sync(c, deadline);
+		if (r == 0)
 			r = take_log_answers(w->calls, w->count, &answers, a);
 		log_answers_done(&answers);
 		if (is_refusal(c, r)) {
 			s->stale |= r == OC_SCHEMA;
 			r = pg_skip_to_sync(c, deadline);
+			if (r == 0)
+				r = pg_skip_to_sync(c, deadline);
 			if (r == 0)
 				r = logs_one_by_one(s, w, ch, deadline, a);
 			if (r == 0)

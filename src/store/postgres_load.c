@@ -28,26 +28,48 @@ static int64_t seconds_to_ms(int64_t s)
 	return ms > INT64_MAX / 2 ? INT64_MAX / 2 : ms < INT64_MIN / 2 ? INT64_MIN / 2 : ms;
 }
 
-/* ---- events with only a name ---- */
+/* ---- events with only a name, marks with only a leg ---- */
 
-static int ask_names(struct pg *c, const struct store_touch *t, int64_t deadline, PGresult **ret)
+static struct slice user_of_name(const struct store_touch *t, size_t i) { return t->name_users ? t->name_users[i] : SLICE_NONE; }
+
+static int send_names(struct pg *c, const struct store_touch *t)
 {
 	struct pg_params *p = &c->params;
-	int r = pg_send_begin(c);
 
 	pg_params_clear(p);
 	pg_param_texts(p, t->names, t->name_count);
 	struct buf *b = pg_param_array(p, PG_ELEMENT_INT8, t->name_count);
 	for (size_t i = 0; i < t->name_count; i++)
 		pg_put_int8(b, seconds_to_ms(t->name_at_s[i]));
-	if (r == 0)
-		r = pg_send(c, PG_STMT_LOAD_NAMES, p);
+	b = pg_param_array(p, PG_ELEMENT_TEXT, t->name_count);
+	for (size_t i = 0; i < t->name_count; i++)
+		pg_put_bytes(b, user_of_name(t, i));
+	return pg_send(c, PG_STMT_LOAD_NAMES, p);
+}
+
+static int send_legs(struct pg *c, const struct store_touch *t)
+{
+	pg_params_clear(&c->params);
+	pg_param_texts(&c->params, t->leg_ids, t->leg_count);
+	return pg_send(c, PG_STMT_LOAD_LEGS, &c->params);
+}
+
+static int ask_names_and_legs(struct pg *c, const struct store_touch *t, int64_t deadline, PGresult **ret_named, PGresult **ret_legs)
+{
+	int r = pg_send_begin(c);
+
+	if (r == 0 && t->name_count)
+		r = send_names(c, t);
+	if (r == 0 && t->leg_count)
+		r = send_legs(c, t);
 	if (r == 0)
 		r = pg_sync(c);
 	if (r == 0)
 		r = pg_expect_begin(c, deadline);
-	if (r == 0)
-		r = pg_expect(c, deadline, ret);
+	if (r == 0 && t->name_count)
+		r = pg_expect(c, deadline, ret_named);
+	if (r == 0 && t->leg_count)
+		r = pg_expect(c, deadline, ret_legs);
 	return r < 0 ? r : pg_expect_sync(c, deadline);
 }
 
@@ -67,19 +89,21 @@ static bool contains(const struct slice *sorted, size_t n, struct slice s)
 	return false;
 }
 
-/* Puts the calls found by name among those of the touch. */
-static int merge_named(const PGresult *res, const struct store_touch *t, struct arena *a, struct wanted *ret)
+/* Puts the calls found by name or leg among those that are wanted. */
+static int merge_found(const PGresult *res, struct arena *a, struct wanted *w)
 {
-	size_t most = t->room_count + (size_t)PQntuples(res), count = t->room_count;
+	if (!res)
+		return 0;
+	size_t most = w->count + (size_t)PQntuples(res), count = w->count;
 	struct slice *sids = ARENA_ARRAY(a, struct slice, most), *names = ARENA_ARRAY(a, struct slice, most);
 	int64_t *start_s = ARENA_ARRAY(a, int64_t, most);
 
 	if (!sids || !names || !start_s)
 		return OC_NOMEM;
-	for (size_t i = 0; i < t->room_count; i++) {
-		sids[i] = t->room_sids[i];
-		names[i] = t->room_names[i];
-		start_s[i] = t->start_s[i];
+	for (size_t i = 0; i < w->count; i++) {
+		sids[i] = w->sids[i];
+		names[i] = w->names[i];
+		start_s[i] = w->start_s[i];
 	}
 	for (int row = 0; row < PQntuples(res); row++) {
 		struct slice sid;
@@ -98,13 +122,13 @@ static int merge_named(const PGresult *res, const struct store_touch *t, struct 
 		names[at] = SLICE_NONE;
 		start_s[at] = 0;
 	}
-	*ret = (struct wanted){ sids, names, start_s, count };
+	*w = (struct wanted){ sids, names, start_s, count };
 	return 0;
 }
 
 /* ---- the one round trip ---- */
 
-enum { RES_FACTS, RES_HOST, RES_UNBOUND, RES_KNOWN, RES_COUNT }; /* in the order of sending */
+enum { RES_FACTS, RES_HOST, RES_UNBOUND, RES_KNOWN, RES_LEG_WAITS, RES_COUNT }; /* in the order of sending */
 
 static void put_wanted(struct pg_params *p, const struct wanted *w)
 {
@@ -193,6 +217,10 @@ static int send_all(struct pg *c, const struct store_touch *t, const struct want
 		pg_param_texts(p, t->event_ids, t->event_count);
 		r = pg_send(c, PG_STMT_LOAD_KNOWN, p);
 	}
+	if (r == 0 && pg_wants_leg_waits(t)) {
+		pg_put_leg_waits(p, t);
+		r = pg_send(c, PG_STMT_LOAD_LEG_WAITS, p);
+	}
 	return r < 0 ? r : pg_sync(c);
 }
 
@@ -205,20 +233,12 @@ static int round_trip(struct pg *c, const struct store_touch *t, const struct wa
 	if (r == 0 && w->count)
 		r = pg_expect(c, deadline, NULL);
 	for (size_t i = 0; i < RES_COUNT && r == 0; i++)
-		if (i == RES_KNOWN ? t->event_count > 0 : w->count > 0)
+		if (i == RES_KNOWN ? t->event_count > 0 : i == RES_LEG_WAITS ? pg_wants_leg_waits(t) : w->count > 0)
 			r = pg_expect(c, deadline, &res[i]);
 	return r < 0 ? r : pg_expect_sync(c, deadline);
 }
 
 /* ---- taking the answers ---- */
-
-static bool has_row(const PGresult *res, struct slice s)
-{
-	for (int row = 0; res && row < PQntuples(res); row++)
-		if (slice_eq(pg_peek(res, row, 0), s))
-			return true;
-	return false;
-}
 
 static int take_call(const PGresult *res, int row, struct arena *a, struct call_row *c)
 {
@@ -363,12 +383,11 @@ static int take_host_rows(const PGresult *res, struct arena *a, struct store_loa
 	return r < 0 ? r : claim_by_name(res, a, l);
 }
 
+static size_t row_count(const PGresult *res) { return res ? (size_t)PQntuples(res) : 0; }
+
 static int take_unbound(const PGresult *res, struct arena *a, struct store_loaded *l)
 {
-	size_t rows = res ? (size_t)PQntuples(res) : 0;
-	l->unbound = ARENA_ARRAY(a, struct unbound_row, rows);
-	if (!l->unbound)
-		return OC_NOMEM;
+	size_t rows = row_count(res);
 	for (size_t row = 0; row < rows; row++) {
 		struct unbound_row *u = &l->unbound[l->unbound_count];
 		if (l->unbound_count && slice_eq(pg_peek(res, (int)row, 0), u[-1].event_id))
@@ -396,6 +415,9 @@ static void find_named(const struct store_touch *t, struct store_loaded *l, cons
 			struct slice name = slice_is_none(c->room_name) ? w->names[k] : c->room_name;
 			if (early && (!start || early < start))
 				start = early;
+			struct slice user = user_of_name(t, i);
+			if (user.n && c->user_id.n && !slice_eq(user, c->user_id))
+				continue;
 			if (!slice_eq(name, t->names[i]) || start > at + SPAN_SLACK_MS || (c->ended_at_ms && c->ended_at_ms < at))
 				continue;
 			if (slice_is_none(l->name_room_sids[i]) || start > best) {
@@ -416,6 +438,17 @@ static void note_earlier_events(struct pg_store *s, const PGresult *res)
 	}
 }
 
+static int take_known(const PGresult *res, const struct store_touch *t, struct arena *a, struct store_loaded *l)
+{
+	for (size_t i = 0; i < t->event_count; i++)
+		for (int row = 0; row < (int)row_count(res) && !l->known[i]; row++) {
+			l->known[i] = slice_eq(pg_peek(res, row, 0), t->event_ids[i]);
+			if (l->known[i] && pg_get_text(res, row, 1, a, &l->known_hashes[i]) < 0)
+				return OC_NOMEM;
+		}
+	return 0;
+}
+
 static int take_answers(struct pg_store *s, const struct store_touch *t, const struct wanted *w, PGresult **res, struct arena *a,
 	struct store_loaded *l)
 {
@@ -430,16 +463,19 @@ static int take_answers(struct pg_store *s, const struct store_touch *t, const s
 	s->before_count = l->call_count;
 	note_earlier_events(s, res[RES_FACTS]);
 	r = take_host_rows(res[RES_HOST], a, l);
-	if (r == 0)
-		r = take_unbound(res[RES_UNBOUND], a, l);
+	l->unbound = ARENA_ARRAY(a, struct unbound_row, row_count(res[RES_UNBOUND]) + row_count(res[RES_LEG_WAITS]));
 	l->known = ARENA_ARRAY(a, bool, t->event_count);
+	l->known_hashes = ARENA_ARRAY(a, struct slice, t->event_count);
 	l->name_room_sids = ARENA_ARRAY(a, struct slice, t->name_count);
-	if (r < 0 || !l->known || !l->name_room_sids)
+	if (r < 0 || !l->unbound || !l->known || !l->known_hashes || !l->name_room_sids)
 		return OC_NOMEM;
-	for (size_t i = 0; i < t->event_count; i++)
-		l->known[i] = has_row(res[RES_KNOWN], t->event_ids[i]);
+	r = take_unbound(res[RES_UNBOUND], a, l);
+	if (r == 0)
+		r = take_unbound(res[RES_LEG_WAITS], a, l);
+	if (r == 0)
+		r = take_known(res[RES_KNOWN], t, a, l);
 	find_named(t, l, w);
-	return 0;
+	return r;
 }
 
 static int load(struct pg_store *s, const struct store_touch *t, struct arena *a, struct store_loaded *ret)
@@ -447,18 +483,21 @@ static int load(struct pg_store *s, const struct store_touch *t, struct arena *a
 	struct pg *c = &s->pg;
 	int64_t deadline = pg_deadline(c);
 	struct wanted w = { t->room_sids, t->room_names, t->start_s, t->room_count };
-	_cleanup_pg_ PGresult *named = NULL;
+	_cleanup_pg_ PGresult *named = NULL, *of_legs = NULL;
+	bool begun = t->name_count > 0 || t->leg_count > 0;
 	PGresult *res[RES_COUNT] = { NULL };
 	struct store_loaded l = { .known = NULL };
 	int r = 0;
 
-	if (t->name_count) {
-		r = ask_names(c, t, deadline, &named);
+	if (begun) {
+		r = ask_names_and_legs(c, t, deadline, &named, &of_legs);
 		if (r == 0)
-			r = merge_named(named, t, a, &w);
+			r = merge_found(named, a, &w);
+		if (r == 0)
+			r = merge_found(of_legs, a, &w);
 	}
 	if (r == 0)
-		r = round_trip(c, t, &w, t->name_count > 0, deadline, a, res);
+		r = round_trip(c, t, &w, begun, deadline, a, res);
 	if (r == 0)
 		r = take_answers(s, t, &w, res, a, &l);
 	for (size_t i = 0; i < RES_COUNT; i++)

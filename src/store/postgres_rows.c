@@ -221,7 +221,7 @@ static struct slice journal_text(const struct journal_row *e, size_t column, cha
 	const struct slice texts[] = {
 		e->event_id, e->event, e->room_name, e->room_sid, e->participant_identity, e->participant_sid, SLICE_NONE, e->payload,
 		slice_is_none(e->payload) ? e->raw_body : SLICE_NONE, SLICE_NONE, e->error_message, SLICE_NONE, SLICE_NONE, e->source, SLICE_NONE,
-		e->key_id, e->user_id, e->call_log_id,
+		e->key_id, e->user_id, e->call_log_id, e->sip_call_id,
 	};
 
 	if (column != 14)
@@ -235,7 +235,7 @@ static struct slice journal_text(const struct journal_row *e, size_t column, cha
 
 void pg_put_journal(struct pg_params *p, const struct store_changes *c)
 {
-	enum { TIMESTAMP = 6, RAW_BODY = 8, PROCESSED = 9, CREATED = 11, PROCESSED_AT = 12, COLUMNS = 18 };
+	enum { TIMESTAMP = 6, RAW_BODY = 8, PROCESSED = 9, CREATED = 11, PROCESSED_AT = 12, COLUMNS = 19 };
 	char hex[64];
 
 	pg_params_clear(p);
@@ -255,6 +255,9 @@ void pg_put_journal(struct pg_params *p, const struct store_changes *c)
 				pg_put_bytes(b, journal_text(e, column, hex));
 		}
 	}
+	struct buf *b = pg_param_array(p, PG_ELEMENT_BOOL, c->event_count);
+	for (size_t i = 0; i < c->event_count; i++)
+		pg_put_bool(b, c->events[i].own_tenant);
 }
 
 void pg_put_binds(struct pg_params *p, const struct store_changes *c)
@@ -273,6 +276,9 @@ void pg_put_binds(struct pg_params *p, const struct store_changes *c)
 	for (size_t i = 0; i < c->bind_count; i++)
 		pg_put_bytes(b, c->binds[i].error_message);
 	pg_param_int8(p, c->now_ms);
+	b = pg_param_array(p, PG_ELEMENT_BOOL, c->bind_count);
+	for (size_t i = 0; i < c->bind_count; i++)
+		pg_put_bool(b, c->binds[i].own_tenant);
 }
 
 void pg_put_rebinds(struct pg_params *p, const struct work *w, int64_t now_ms)

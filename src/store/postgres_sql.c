@@ -32,13 +32,13 @@ static const char load_facts_sql[] =
 	"  IS NOT NULL ELSE false END, f.\"watchAtMs\""
 	" FROM unnest($1::text[], $2::text[]) t (sid, name) LEFT JOIN call_facts f ON f.\"roomSid\" = t.sid";
 
-static const char load_known_sql[] = "SELECT \"eventId\"::text FROM livekit_call_events WHERE \"eventId\" = ANY ($1::text[])";
+static const char load_known_sql[] = "SELECT \"eventId\"::text, \"bodyHash\"::text FROM livekit_call_events WHERE \"eventId\" = ANY ($1::text[])";
 
-/* $2: the moment, ms. */
+/* $2: the moment, ms; $3: the only tenant whose call it may be, NULL = any. */
 static const char load_names_sql[] =
-	"SELECT o.sid FROM unnest($1::text[], $2::int8[]) n (name, at_ms) CROSS JOIN LATERAL ("
+	"SELECT o.sid FROM unnest($1::text[], $2::int8[], $3::text[]) n (name, at_ms, user_id) CROSS JOIN LATERAL ("
 	" SELECT f.\"roomSid\" AS sid FROM call_facts f WHERE f.\"roomName\" = n.name AND f.\"roomStartedAtMs\" <= n.at_ms + 2000"
-	" AND (f.\"endedAtMs\" IS NULL OR f.\"endedAtMs\" >= n.at_ms) ORDER BY f.\"roomStartedAtMs\" DESC LIMIT 1) o";
+	" AND (f.\"endedAtMs\" IS NULL OR f.\"endedAtMs\" >= n.at_ms) AND (n.user_id IS NULL OR f.\"userId\" IS NULL OR f.\"userId\" = n.user_id) ORDER BY f.\"roomStartedAtMs\" DESC LIMIT 1) o";
 
 static const char due_time_sql[] =
 	"SELECT \"roomSid\" FROM call_facts WHERE \"dueAtMs\" <= $1::int8 ORDER BY \"dueAtMs\" LIMIT $2::int8";
@@ -57,6 +57,8 @@ static const struct {
 	{ PG_STMT_BRIEF_LOCKS, "SET LOCAL lock_timeout = 50" },
 	{ PG_STMT_PING, "SELECT 1" },
 	{ PG_STMT_LOAD_NAMES, load_names_sql },
+	{ PG_STMT_LOAD_LEGS, pg_load_legs_sql },
+	{ PG_STMT_LEGS_INSERT, pg_legs_insert_sql },
 	{ PG_STMT_LOAD_LOCK, load_lock_sql },
 	{ PG_STMT_LOAD_FACTS, load_facts_sql },
 	{ PG_STMT_LOAD_KNOWN, load_known_sql },
@@ -72,6 +74,8 @@ static const struct {
 } written[] = {
 	{ PG_STMT_LOAD_HOST, pg_sql_load_host },
 	{ PG_STMT_LOAD_UNBOUND, pg_sql_load_unbound },
+	{ PG_STMT_LOAD_LEG_WAITS, pg_sql_load_leg_waits },
+	{ PG_STMT_DUE_LEGS, pg_sql_due_legs },
 	{ PG_STMT_LOGS_DETACH, pg_sql_logs_detach },
 	{ PG_STMT_LOGS_UPDATE, pg_sql_logs_update },
 	{ PG_STMT_LOGS_INSERT, pg_sql_logs_insert },

@@ -68,7 +68,7 @@ void pg_sql_load_host(const struct pg_schema *s, struct buf *b)
 }
 
 /* The partial indexes' own words, so that the planner can use them. */
-static const char *aside(const struct pg_schema *s)
+const char *pg_sql_is_aside(const struct pg_schema *s)
 {
 	return pg_column(s, PG_JOURNAL, "processed")->class == PG_BOOL ? "NOT e.processed" : "e.processed = 0";
 }
@@ -87,7 +87,10 @@ void pg_sql_load_unbound(const struct pg_schema *s, struct buf *b)
 	put_column(b, s, PG_JOURNAL, "createdAt", pg_sql_time, "e");
 	buf_puts(b, " AS created) x CROSS JOIN LATERAL (SELECT coalesce(x.at_s::float8, floor(extract(epoch FROM x.created)::float8)) * 1000 AS at_ms) y"
 		" WHERE ");
-	buf_puts(b, aside(s));
+	buf_puts(b, pg_sql_is_aside(s));
+	buf_puts(b, " AND (e.\"userId\" IS NULL OR f.\"userId\" IS NULL OR ");
+	put_column(b, s, PG_JOURNAL, "userId", pg_sql_text, "e");
+	buf_puts(b, " = f.\"userId\")");
 	buf_putf(b, " AND e.source IS NOT NULL AND e.\"errorMessage\" = '" STORE_WAITS "' AND (least(f.\"roomStartedAtMs\", t.start_ms) IS NULL OR least(f.\"roomStartedAtMs\", t.start_ms) <= y.at_ms + %d)"
 		" AND (f.\"endedAtMs\" IS NULL OR f.\"endedAtMs\" >= y.at_ms) ORDER BY x.created, e.\"eventId\" LIMIT $4::int8"
 		" FOR UPDATE OF e SKIP LOCKED", SPAN_SLACK_MS);
@@ -128,6 +131,6 @@ void pg_sql_count(const struct pg_schema *s, struct buf *b)
 {
 	buf_puts(b, "SELECT (SELECT count(*) FROM call_facts WHERE outcome IS NULL),"
 		" (SELECT count(*) FROM livekit_call_events e WHERE ");
-	buf_puts(b, aside(s));
+	buf_puts(b, pg_sql_is_aside(s));
 	buf_puts(b, " AND e.source IS NOT NULL)");
 }

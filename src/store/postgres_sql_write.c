@@ -277,7 +277,8 @@ static const struct {
 	{ "bodyHash", "v.body_hash", pg_sql_from_text },
 	{ "keyId", "v.key_id", pg_sql_from_text },
 	{ "userId", "coalesce(v.user_id, f.\"userId\")", pg_sql_from_key },
-	{ "callLogId", "coalesce(v.call_log_id, f.\"callLogId\")", pg_sql_from_key },
+	{ "callLogId", "coalesce(v.call_log_id, CASE WHEN NOT v.own OR f.\"userId\" = v.user_id THEN f.\"callLogId\" END)", pg_sql_from_key },
+	{ "sipCallId", "v.sip_call_id", pg_sql_from_text },
 };
 
 static void put_journal_value(struct buf *b, const struct pg_column *c, size_t i)
@@ -324,9 +325,9 @@ void pg_sql_journal_insert(const struct pg_schema *s, struct buf *b)
 	buf_puts(b, ") SELECT ");
 	buf_put(b, buf_slice(&values));
 	buf_puts(b, " FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::int8[], $8::text[], $9::bytea[],"
-		" $10::int8[], $11::text[], $12::timestamptz[], $13::timestamptz[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[])"
+		" $10::int8[], $11::text[], $12::timestamptz[], $13::timestamptz[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[], $20::bool[])"
 		" v (event_id, event, room_name, room_sid, identity, participant_sid, timestamp_s, payload, raw_body, processed, error, created,"
-		" processed_at, source, body_hash, key_id, user_id, call_log_id) LEFT JOIN LATERAL (SELECT f.\"userId\", f.\"callLogId\" FROM call_facts f"
+		" processed_at, source, body_hash, key_id, user_id, call_log_id, sip_call_id, own) LEFT JOIN LATERAL (SELECT f.\"userId\", f.\"callLogId\" FROM call_facts f"
 		" WHERE f.\"roomSid\" = v.room_sid AND (v.user_id IS NULL OR v.call_log_id IS NULL)) f ON true");
 }
 
@@ -335,6 +336,16 @@ static void put_owner(struct buf *b, const struct pg_schema *s, bool user)
 	const struct pg_column *c = pg_column(s, PG_JOURNAL, user ? "userId" : "callLogId");
 	buf_putf(b, "\"%s\" = ", c->name);
 	pg_sql_from_key(b, c, user ? "f.\"userId\"" : "f.\"callLogId\"");
+}
+
+/* A tenant's own mark follows calls of that tenant only. */
+static void put_follows_call(struct buf *b, const struct pg_schema *s)
+{
+	buf_puts(b, "(NOT ");
+	pg_sql_own_mark(s, b);
+	buf_puts(b, " OR ");
+	pg_sql_text(b, pg_column(s, PG_JOURNAL, "userId"), "e");
+	buf_puts(b, " = f.\"userId\")");
 }
 
 /* The call's earlier events follow it: to its tenant, out of the reach of any when witnesses disagree, to its call_logs row. $1 room SIDs,
@@ -358,17 +369,19 @@ void pg_sql_journal_rebind(const struct pg_schema *s, struct buf *b)
 		" AND (e.\"errorMessage\" IS NULL OR e.\"errorMessage\" = v.was_error) THEN f.\"tenantError\" ELSE e.\"errorMessage\" END"
 		" FROM unnest($1::text[], $2::bool[], $3::text[]) v (sid, new_tenant, was_error) JOIN call_facts f ON f.\"roomSid\" = v.sid"
 		" WHERE e.\"roomSid\" = v.sid AND e.source IS NOT NULL"
-		" AND (v.new_tenant OR e.\"callLogId\"::text IS DISTINCT FROM f.\"callLogId\")");
+		" AND (v.new_tenant OR e.\"callLogId\"::text IS DISTINCT FROM f.\"callLogId\") AND ");
+	put_follows_call(b, s);
 }
 
 void pg_sql_journal_repoint(const struct pg_schema *s, struct buf *b)
 {
 	buf_puts(b, "UPDATE livekit_call_events e SET ");
 	put_owner(b, s, false);
-	buf_puts(b, " FROM call_facts f WHERE f.\"roomSid\" = ANY ($1::text[]) AND e.\"roomSid\" = f.\"roomSid\" AND e.source IS NOT NULL");
+	buf_puts(b, " FROM call_facts f WHERE f.\"roomSid\" = ANY ($1::text[]) AND e.\"roomSid\" = f.\"roomSid\" AND e.source IS NOT NULL AND ");
+	put_follows_call(b, s);
 }
 
-/* $1 event ids, $2 room SIDs, $3 processed, $4 reasons, $5 now. */
+/* $1 event ids, $2 room SIDs, $3 processed, $4 reasons, $5 now, $6 whether it is a tenant's own mark. */
 void pg_sql_journal_bind(const struct pg_schema *s, struct buf *b)
 {
 	static const struct {
@@ -378,8 +391,8 @@ void pg_sql_journal_bind(const struct pg_schema *s, struct buf *b)
 		{ "processed", "v.processed", pg_sql_from_int8 },
 		{ "errorMessage", "v.error", pg_sql_from_text },
 		{ "processedAt", "(CASE WHEN v.processed <> 0 THEN " NOW("$5") " END)", pg_sql_from_time },
-		{ "userId", "f.\"userId\"", pg_sql_from_key },
-		{ "callLogId", "f.\"callLogId\"", pg_sql_from_key },
+		{ "userId", "(CASE WHEN v.own THEN e.\"userId\"::text ELSE f.\"userId\" END)", pg_sql_from_key },
+		{ "callLogId", "(CASE WHEN NOT v.own OR e.\"userId\"::text = f.\"userId\" THEN f.\"callLogId\" END)", pg_sql_from_key },
 	};
 
 	buf_puts(b, "UPDATE livekit_call_events e SET \"roomSid\" = ");
@@ -391,6 +404,6 @@ void pg_sql_journal_bind(const struct pg_schema *s, struct buf *b)
 		buf_putf(b, ", \"%s\" = ", c->name);
 		values[i].put(b, c, values[i].expr);
 	}
-	buf_puts(b, " FROM unnest($1::text[], $2::text[], $3::int8[], $4::text[]) v (id, sid, processed, error)"
+	buf_puts(b, " FROM unnest($1::text[], $2::text[], $3::int8[], $4::text[], $6::bool[]) v (id, sid, processed, error, own)"
 		" LEFT JOIN call_facts f ON f.\"roomSid\" = v.sid WHERE e.\"eventId\" = v.id");
 }

@@ -144,6 +144,10 @@ static int send_due(struct pg_store *s, int64_t now_ms, size_t limit)
 			pg_param_int8(p, now_ms);
 		r = pg_send(c, sweeps[i].statement, p);
 	}
+	pg_params_clear(p);
+	pg_param_int8(p, (int64_t)limit);
+	if (r == 0)
+		r = pg_send(c, PG_STMT_DUE_LEGS, p);
 	if (r == 0)
 		r = pg_send(c, PG_STMT_COMMIT, NULL);
 	return r < 0 ? r : pg_sync(c);
@@ -196,14 +200,15 @@ static int take_due(struct pg_store *s, size_t limit, int64_t deadline, struct a
 	size_t count = 0;
 	int r = pg_expect_begin(c, deadline);
 
-	for (size_t i = 0; i <= SWEEP_COUNT && r == 0; i++) {
+	for (size_t i = 0; i < SWEEP_COUNT + 2 && r == 0; i++) { /* by time, sweeps, legs */
 		_cleanup_pg_ PGresult *res = NULL;
+		bool sweep = i > 0 && i <= SWEEP_COUNT;
 		r = pg_expect(c, deadline, &res);
 		if (r < 0)
 			break;
-		if (i > 0)
+		if (sweep)
 			r = take_sweep(s, &sweeps[i - 1], res, limit, a, sids, &count);
-		for (int row = 0; i == 0 && row < PQntuples(res) && r == 0; row++)
+		for (int row = 0; !sweep && row < PQntuples(res) && r == 0; row++)
 			r = add_sid(res, row, 0, limit, a, sids, &count);
 	}
 	if (r == 0)

@@ -58,7 +58,7 @@ struct journal_row {
 	struct slice key_id;          /* "keyId": iss; none -> NULL */
 	struct slice user_id, call_log_id; /* none -> NULL */
 	bool own_tenant;              /* a tenant's own mark: "userId" is that tenant's, whoever's its call is, and never changes */
-	struct slice sip_call_id;     /* "sipCallId": a mark names a leg by it; none -> NULL */
+	struct slice sip_call_id;     /* "sipCallId": all that a mark names of its call; none -> NULL */
 };
 
 /* One call as the batch sees it: a row of call_facts and what is known of its call_logs row. */

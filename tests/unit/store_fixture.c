@@ -272,6 +272,9 @@ int batch_try_load(struct batch *b)
 	b->touch.start_s = b->start_s;
 	b->touch.names = b->names;
 	b->touch.name_at_s = b->name_at_s;
+	b->touch.name_users = b->name_users;
+	b->touch.leg_ids = b->leg_ids;
+	b->touch.sip_call_ids = b->sip_call_ids;
 	return store_batch_load(b->f->store, &b->touch, b->arena, &b->loaded);
 }
 

@@ -51,7 +51,7 @@ void fixture_start(struct fixture *f, const char *host_sql);
 struct batch {
 	struct fixture *f;
 	struct arena *arena;
-	struct slice event_ids[BATCH_MAX], room_sids[BATCH_MAX], room_names[BATCH_MAX], names[BATCH_MAX];
+	struct slice event_ids[BATCH_MAX], room_sids[BATCH_MAX], room_names[BATCH_MAX], names[BATCH_MAX], name_users[BATCH_MAX], leg_ids[BATCH_MAX], sip_call_ids[BATCH_MAX];
 	int64_t start_s[BATCH_MAX], name_at_s[BATCH_MAX];
 	struct journal_row rows[BATCH_MAX];
 	struct bind_row binds[BATCH_MAX];
@@ -91,5 +91,5 @@ struct store_case {
 	const char *name;
 	void (*run)(void **state);
 };
-extern const struct store_case write_cases[], call_cases[], read_cases[], detail_cases[];
-extern const size_t write_case_count, call_case_count, read_case_count, detail_case_count;
+extern const struct store_case write_cases[], call_cases[], read_cases[], detail_cases[], mark_cases[];
+extern const size_t write_case_count, call_case_count, read_case_count, detail_case_count, mark_case_count;
