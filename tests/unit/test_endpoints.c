@@ -37,12 +37,16 @@ static void a_star_takes_one_segment_that_is_not_empty(void **state)
 	assert_null(find("/api/calls//outcome", &segment));
 	assert_null(find("/api/calls/a/b/outcome", &segment));
 	assert_ptr_equal(find("/api/calls/*/outcome", &segment)->run, outcome_run);
+	assert_ptr_equal(find("/api/calls/RM_x/events", &segment)->run, events_run);
+	assert_true(slice_eq_cstr(segment, "RM_x"));
+	assert_ptr_equal(find("/api/calls/outcome", &segment)->run, call_run);
+	assert_true(slice_eq_cstr(segment, "outcome"));
 }
 
 static void paths_are_exact(void **state)
 {
 	(void)state;
-	static const char *const nothing[] = { "", "//", "/livez/", "//livez", "/Livez", "/livez%20", "/api", "/api/", "/api/calls/", "/api/calls/x",
+	static const char *const nothing[] = { "", "//", "/livez/", "//livez", "/Livez", "/livez%20", "/api", "/api/", "/api/calls/", "/api/calls/x/", "/api/calls/x/event",
 					       "/api/webhooks/call_completed/", "/api/webhooks/call_completed/health/x", "/%61pi/calls", "*" };
 	struct slice segment;
 	for (size_t i = 0; i < sizeof nothing / sizeof nothing[0]; i++)
