@@ -108,6 +108,18 @@ static void check_routes(struct checking *c)
 		check_ok("routes", "%zu routes", routes.count);
 }
 
+static void check_overrides(struct checking *c)
+{
+	const struct overrides *overrides;
+	struct slice message = SLICE("out of memory");
+	if (overrides_from_config(c->config, c->arena, &overrides, &message))
+		check_fail(c, "overrides", message, "mend the file; docs/VERDICTS.md shows one");
+	else if (!overrides)
+		check_skip("overrides", "--overrides is not set");
+	else
+		check_ok("overrides", "%zu overrides", overrides->count);
+}
+
 /* ---- the database ---- */
 
 static void check_version(struct checking *c, const struct migrate_status *st)
@@ -188,6 +200,7 @@ static int run_check(const struct command_line *line)
 	check_keys(&c);
 	check_access(&c);
 	check_routes(&c);
+	check_overrides(&c);
 	check_database(&c);
 	fflush(stdout);
 	check_daemon(&c);

@@ -1,7 +1,7 @@
 /* outcomed serve: puts the daemon together, waits for a signal, takes it apart in the right order.
  *
- * Order: signals are blocked before any thread is there; the writer runs before the first request can come; at the end
- * http_drain (no new requests, the begun ones are answered), then ingest_stop (which calls every `done`), then http_free.
+ * Order: signals are blocked before any thread is there; the writer runs before the watcher asks and the first request can come; at the end
+ * http_drain (no new requests, the begun ones are answered), then watcher_stop, then ingest_stop (which calls every `done`), then http_free.
  * A second signal while this goes on ends the process at once. Main thread only. */
 #include <errno.h>
 #include <signal.h>
@@ -15,15 +15,14 @@
 #include "cmd/cmd.h"
 #include "http/http.h"
 #include "ingest/ingest.h"
+#include "ingest/watcher.h"
 #include "store/migrate.h"
-#include "wire/routes.h"
 
 #define DRAIN_MS 10000
 #define STATEMENT_MS 3000 /* LiveKit asks again after 1, 2, 4 and 8 s: a store that hangs must become a 503 before that is used up */
 #define QUEUE_BYTES ((size_t)64 << 20) /* of bodies that wait for the writer, at least */
 #define MIGRATE_AGAIN_S 2
 #define FILES_BESIDE_CONNECTIONS 128
-#define ROUTES_MAX_BYTES ((size_t)1024 * 1024)
 
 struct serving {
 	const struct config *config;
@@ -31,8 +30,9 @@ struct serving {
 	struct store_options store;
 	struct keyring keyring;
 	struct decode_options decode;
-	struct routes routes;
-	bool has_routes;
+	struct slice livekit; /* base of LiveKit's API; none: no watcher */
+	const struct routes *routes; /* NULL: none */
+	const struct overrides *overrides; /* NULL: none */
 	bool migrate_pending; /* asked for, but the database was down */
 	sigset_t signals;
 	struct slice message;
@@ -98,21 +98,29 @@ static void next_signal_exits(const sigset_t *set)
 	pthread_sigmask(SIG_UNBLOCK, set, NULL);
 }
 
-static int read_routes(struct serving *s)
+static bool has_api_key(const struct keyring *ring)
 {
-	char *path = slice_is_none(s->config->routes) ? NULL : arena_dup(s->arena, s->config->routes);
-	struct slice text, message = SLICE("out of memory");
-	if (!path)
-		return slice_is_none(s->config->routes) ? 0 : OC_NOMEM;
-	int r = read_file(path, ROUTES_MAX_BYTES, s->arena, &text, &message);
-	if (r == 0)
-		r = routes_parse(text, s->arena, &s->routes, &message);
-	if (r) {
-		s->message = arena_text(s->arena, "--routes: %.*s", SLICE_FMT(message));
+	for (size_t i = 0; i < ring->count; i++)
+		if (ring->keys[i].id.n)
+			return true;
+	return false;
+}
+
+/* LIVEKIT_URL is set in many an environment for other programs' sake: without a key that can ask it is only noted. */
+static int prepare_watcher(struct serving *s)
+{
+	if (slice_is_empty(s->config->livekit_url))
+		return 0;
+	int r = livekit_base_url(s->config->livekit_url, s->arena, &s->livekit);
+	if (r == OC_INVALID) {
+		s->message = SLICE("LIVEKIT_URL is no address of LiveKit's: expected such as wss://livekit.example.com or http://127.0.0.1:7880");
 		return OC_CONFIG;
 	}
-	s->has_routes = true;
-	return 0;
+	if (r == 0 && !has_api_key(&s->keyring)) {
+		log_warn("no watcher: LIVEKIT_URL is set, but no API key; set LIVEKIT_API_KEY and LIVEKIT_API_SECRET");
+		s->livekit = SLICE_NONE;
+	}
+	return r;
 }
 
 static int prepare(struct serving *s)
@@ -132,7 +140,12 @@ static int prepare(struct serving *s)
 		return r;
 	s->decode.tenant_keys = tenant_keys;
 	s->decode.iso_times = s->config->accept_hmac_on;
-	r = read_routes(s);
+	r = prepare_watcher(s);
+	if (r)
+		return r;
+	r = routes_from_config(s->config, s->arena, &s->routes, &s->message);
+	if (r == 0)
+		r = overrides_from_config(s->config, s->arena, &s->overrides, &s->message);
 	return r ? r : raise_file_limit(s);
 }
 
@@ -223,13 +236,23 @@ static struct http_options http_options_of(const struct serving *s)
 	};
 }
 
+static int start_watcher(const struct serving *s, struct ingest *ingest, struct metrics *m, struct watcher **ret)
+{
+	const struct watcher_options o = {
+		.base = s->livekit, .keys = s->keyring.keys, .key_count = s->keyring.count, .store = serving_store(s), .decode = s->decode,
+		.interval_ms = s->config->watch_interval_ms, .requests_a_second = s->config->watch_rate_n,
+	};
+	*ret = NULL;
+	return slice_is_none(s->livekit) ? 0 : watcher_start(&o, ingest, m, ret);
+}
+
 static void log_start(struct serving *s, const struct http_server *server)
 {
 	struct slice url = SLICE_NONE;
 	if (store_url_for_log(s->store.url, s->arena, &url) != 0)
 		url = SLICE_NONE;
 	log_info("call_outcomes routes registered", LOG_S("address", http_address(server)), LOG_Z("receiver", "/api/webhooks/call_completed"),
-		 LOG_S("database", url), LOG_I("signing_keys", s->keyring.count), LOG_Z("version", OUTCOMED_VERSION));
+		 LOG_S("database", url), LOG_I("signing_keys", s->keyring.count), LOG_S("watches", s->livekit), LOG_Z("version", OUTCOMED_VERSION));
 }
 
 /* From the first socket to the last. */
@@ -238,18 +261,25 @@ static int serve(struct serving *s, struct metrics *m)
 	static const char *const versions[] = { OUTCOMED_VERSION };
 	const struct ingest_options ingest_options = {
 		.store = serving_store(s), .queue_limit_bytes = queue_bytes(s), .default_user = s->config->default_user,
-		.routes = s->has_routes ? &s->routes : NULL, .decode = s->decode,
+		.routes = s->routes, .overrides = s->overrides, .watch = !slice_is_none(s->livekit), .decode = s->decode,
 	};
 	const struct http_options http_options = http_options_of(s);
 	struct ingest *ingest;
 	struct http_server *server;
+	struct watcher *watcher;
 	metrics_label_values(m, METRIC_BUILD, versions, 1);
 	metric_set(m, METRIC_BUILD, 0, 1);
 	int r = ingest_start(&ingest_options, m, &ingest);
 	if (r)
 		return r;
+	r = start_watcher(s, ingest, m, &watcher);
+	if (r) {
+		ingest_stop(ingest);
+		return r;
+	}
 	r = http_start(&http_options, ingest, m, s->arena, &server, &s->message);
 	if (r) {
+		watcher_stop(watcher);
 		ingest_stop(ingest);
 		return r;
 	}
@@ -260,6 +290,7 @@ static int serve(struct serving *s, struct metrics *m)
 	log_info("stopping: finishing what was accepted", LOG_Z("signal", sigabbrev_np(n)));
 	if (!http_drain(server, DRAIN_MS))
 		log_warn("some requests were not finished in time", LOG_I("waited_ms", DRAIN_MS));
+	watcher_stop(watcher);
 	ingest_stop(ingest);
 	http_free(server);
 	log_info("stopped", LOG_I("ms", (clock_mono_ns() - began_ns) / 1000000));

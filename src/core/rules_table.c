@@ -89,16 +89,19 @@ static const struct rule RULES[] = {
 	ROW("code-timeout", OUT, NO | MAYBE, ANY_R, ANY_S, NO_ANSWER, UNAVAILABLE, LIKELY, CALLEE,
 	  "A witness has the result {code}: the far side gave up waiting.",
 	  .codes = C(TIMEOUT), OR(ALT(NO_ANSWER, RING_TIMEOUT), ALT(FAILED, TRUNK_FAILURE)))
+	ROW("out-rang-to-limit", OUT, NO, R(USER_UNAVAILABLE), S(RINGING), NO_ANSWER, RING_TIMEOUT, CERTAIN, CALLEE,
+	  "It rang for {seconds} s, LiveKit's limit, and nobody answered.",
+	  .codes = C(NONE) | C(RING_TIMEOUT), .min_s = 178, .max_s = 182, .needs = SEEN_ALL | NEED_ONE_SESSION | NEED_NOTHING_AFTER)
 	ROW("code-ring-timeout", OUT, NO | MAYBE, ANY_R, ANY_S, NO_ANSWER, RING_TIMEOUT, LIKELY, CALLEE,
 	  "A witness's result says that LiveKit's time limit for the attempt ran out.",
 	  .codes = C(RING_TIMEOUT), OR(ALT(NO_ANSWER, CANCELED), ALT(FAILED, TRUNK_FAILURE)))
-	ROW("code-canceled", OUT, NO | MAYBE, ANY_R, ANY_S, NO_ANSWER, CANCELED, LIKELY, APP,
+	ROW("code-canceled", OUT, NO | MAYBE, ~APP_ENDED, ANY_S, NO_ANSWER, CANCELED, LIKELY, APP,
 	  "A witness has the result {code}: the attempt was canceled before anybody answered.",
 	  .codes = C(CANCELED), OR(ALT(NO_ANSWER, RING_TIMEOUT)))
 	ROW("code-trunk", OUT, NO | MAYBE, ANY_R, ANY_S, FAILED, TRUNK_FAILURE, CERTAIN, TRUNK,
 	  "A witness has the result {code}: the trunk failed.",
 	  .codes = C(TRUNK), .needs = CODE_SEEN)
-	ROW("code-unreachable", OUT, NO | MAYBE, ANY_R, ANY_S, FAILED, TRUNK_FAILURE, LIKELY, TRUNK,
+	ROW("code-unreachable", OUT, NO | MAYBE, ~R(SIP_TRUNK_FAILURE), ANY_S, FAILED, TRUNK_FAILURE, LIKELY, TRUNK,
 	  "A witness's result says that nothing answered at the trunk's address.",
 	  .codes = C(UNREACHABLE), OR(ALT(NO_ANSWER, UNAVAILABLE)))
 	ROW("code-other", OUT, NO | MAYBE, ANY_R, ANY_S, FAILED, SETUP_FAILED, LIKELY, UNKNOWN,
@@ -167,9 +170,6 @@ static const struct rule RULES[] = {
 	  "It was rejected without ringing: busy (486), refused by the trunk (401, 403, 407), a bad number (484, 604) and unusable media "
 	  "(488) send the same words, and so does a dialer that gave up its own request.",
 	  OR(ALT(FAILED, AUTH_OR_FORBIDDEN), ALT(FAILED, INVALID_NUMBER), ALT(FAILED, MEDIA_FAILURE), ALT(NO_ANSWER, CANCELED)))
-	ROW("out-rang-to-limit", OUT, NO, R(USER_UNAVAILABLE), S(RINGING), NO_ANSWER, RING_TIMEOUT, CERTAIN, CALLEE,
-	  "It rang for {seconds} s, LiveKit's limit, and nobody answered.",
-	  .min_s = 178, .max_s = 182, .needs = SEEN_ALL | NEED_ONE_SESSION | NEED_NOTHING_AFTER)
 	ROW("out-unavailable-ringing", OUT, NO, R(USER_UNAVAILABLE), S(RINGING), NO_ANSWER, UNANSWERED, LIKELY, CALLEE,
 	  "It rang and nobody answered: the ring limit, or 480 or 408 from the far side. A number that does not exist (404 after an "
 	  "announcement) is the rare other cause.", OR(ALT(NO_ANSWER, RING_TIMEOUT), ALT(NO_ANSWER, UNAVAILABLE), ALT(FAILED, INVALID_NUMBER)))

@@ -169,7 +169,7 @@ static void put_reasons(struct buf *b, unsigned mask)
 		return;
 	}
 	if ((mask & ALL) && __builtin_popcount(mask & ALL) > 9) {
-		buf_puts(b, "any leave but ");
+		buf_puts(b, mask & RULE_NO_LEAVE ? "any but " : "any leave but ");
 		mask = ~mask & ALL;
 		but = true;
 	}
@@ -204,10 +204,10 @@ static void put_conditions(struct buf *b, const struct rule *r)
 		buf_putf(b, "; after %d s or more", (int)r->min_s);
 	else if (r->max_s)
 		buf_putf(b, "; after %d s at most", (int)r->max_s);
-	bool any_code = __builtin_popcount(r->codes) > 1;
-	if (any_code)
+	bool any_code = __builtin_popcount(r->codes) > 3, asks = r->codes && !(r->codes & 1u << CODE_NONE);
+	if (asks && any_code)
 		buf_puts(b, "; any result of a witness");
-	for (unsigned c = CODE_NONE + 1; !any_code && c <= CODE_OTHER; c++)
+	for (unsigned c = CODE_NONE + 1; asks && !any_code && c <= CODE_OTHER; c++)
 		if (r->codes & 1u << c) {
 			buf_puts(b, "; ");
 			buf_puts(b, code_class_text((enum code_class)c));

@@ -1,18 +1,23 @@
 /* Classifies recorded deliveries and sets the verdicts beside the truth that was recorded with them.
  *
- *   classify_captures [--drop N] FILE…
+ *   classify_captures [--drop N] [--marks MARKS] [--polls] FILE…
  *
+ * --marks adds marks to the calls: JSON Lines, {roomSid, id, kind, source, atMs, withinMs, code, text, sipCallId}. --polls adds what the
+ * watcher would have learnt from the recorded replies beside a FILE (NAME.polls.jsonl), each held against the events received by then.
  * Without --drop: a JSON line a call: {file, roomSid, room, outcome, reason, confidence, rule, alternatives, direction, startedAt,
  * endedAt, answeredAt, answeredAtEarliest, answeredAtLatest, truth, accept, grade}. The grade: wrong = certain of an outcome that the
  * truth does not accept; right = accepted and not ambiguous; unsure = anything else.
  * With --drop N: every way to withhold N different events of each call, and a line {file, roomSid, dropped, outcome, rule, …} for each
  * that comes out certain and wrong; the last line counts what was tried. Ends with 1 where anything is wrong. */
+#include <getopt.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "core/verdict.h"
+#include "core/watch.h"
 #include "wire/decode.h"
+#include "wire/livekit_api.h"
 
 #define MAX_CALLS 64
 #define MAX_EVENTS 512
@@ -21,6 +26,7 @@
 struct call {
 	struct slice room_sid, room_name;
 	const struct event *events[MAX_EVENTS];
+	int64_t received_ms[MAX_EVENTS];
 	size_t count;
 	json_t *truth;
 };
@@ -50,7 +56,7 @@ static struct call *call_of(struct file *f, const struct event *e)
 	return c;
 }
 
-static void take_event(struct file *f, const struct event *e)
+static void take_event(struct file *f, const struct event *e, int64_t received_ms)
 {
 	struct call *c = call_of(f, e);
 	if (!c || c->count == MAX_EVENTS)
@@ -60,6 +66,7 @@ static void take_event(struct file *f, const struct event *e)
 			return;
 	if (slice_is_empty(c->room_name))
 		c->room_name = e->room.name;
+	c->received_ms[c->count] = received_ms;
 	c->events[c->count++] = e;
 }
 
@@ -73,7 +80,7 @@ static void take_delivery(struct file *f, json_t *row)
 		return;
 	struct decoded *d = ARENA_NEW(f->a, struct decoded);
 	if (d && decode_event(copy, &OPTIONS, f->a, d) == 0 && d->cause == DECODE_OK)
-		take_event(f, &d->event);
+		take_event(f, &d->event, json_integer_value(json_object_get(row, "receivedAtMs")));
 }
 
 /* The truth of each call: the file's own, or for several calls the one of the same room, taken in their order. */
@@ -96,25 +103,105 @@ static void find_truths(struct file *f)
 	}
 }
 
-static bool load(struct file *f)
+static void take_row(struct file *f, json_t *row)
 {
-	FILE *in = fopen(f->name, "r");
+	json_t *scenario = json_object_get(row, "scenario");
+	if (scenario && !f->scenario)
+		f->scenario = json_incref(scenario);
+	take_delivery(f, row);
+}
+
+static bool each_row(struct file *f, const char *name, void (*take)(struct file *f, json_t *row))
+{
+	FILE *in = fopen(name, "r");
 	char *line = NULL;
 	size_t size = 0;
 	if (!in)
 		return false;
 	while (getline(&line, &size, in) > 0) {
 		json_t *row = json_loads(line, 0, NULL);
-		json_t *scenario = json_object_get(row, "scenario");
-		if (scenario && !f->scenario)
-			f->scenario = json_incref(scenario);
-		take_delivery(f, row);
+		take(f, row);
 		json_decref(row);
 	}
 	free(line);
 	fclose(in);
-	find_truths(f);
 	return true;
+}
+
+/* ---- second witnesses ---- */
+
+static struct slice text_of(struct file *f, json_t *row, const char *key)
+{
+	struct slice copy = SLICE_NONE;
+	(void)arena_copy(f->a, slice_cstr(json_string_value(json_object_get(row, key))), &copy);
+	return copy;
+}
+
+static int64_t number_of(json_t *row, const char *key) { return json_integer_value(json_object_get(row, key)); }
+
+static void take_mark(struct file *f, json_t *row)
+{
+	struct event *e = ARENA_NEW(f->a, struct event);
+	if (!e)
+		return;
+	*e = (struct event){ .type = EVENT_MARK, .type_name = SLICE("mark"), .id = text_of(f, row, "id"), .created_at_s = number_of(row, "atMs") / 1000 };
+	e->room.sid = text_of(f, row, "roomSid");
+	e->mark = (struct event_mark){ .kind = mark_kind_from_name(text_of(f, row, "kind")), .source = mark_source_from_name(text_of(f, row, "source")),
+		.at_ms = number_of(row, "atMs"), .within_ms = number_of(row, "withinMs"), .sip_code = (int)number_of(row, "code"),
+		.sip_text = text_of(f, row, "text"), .sip_call_id = text_of(f, row, "sipCallId") };
+	for (size_t i = 0; i < f->count; i++)
+		if (slice_eq(f->calls[i].room_sid, e->room.sid))
+			take_event(f, e, e->mark.at_ms);
+}
+
+/* What one recorded reply would have told the watcher, who knows the events that had come by then. */
+static void learn_from(struct file *f, struct call *c, const struct watch_reply *reply, struct watch_memory *memory)
+{
+	struct facts *facts;
+	struct event *events;
+	size_t n;
+	if (facts_new(f->a, c->room_sid, &facts) < 0)
+		return;
+	for (size_t i = 0; i < c->count; i++)
+		if (c->received_ms[i] <= reply->got_ms && facts_fold(facts, c->events[i]) < 0)
+			return;
+	if (watch_learn(facts, reply, memory, f->a, &events, &n) < 0)
+		return;
+	for (size_t i = 0; i < n; i++)
+		take_event(f, &events[i], reply->got_ms);
+}
+
+static struct watch_memory memory; /* of the file's one call */
+
+static void take_poll(struct file *f, json_t *row)
+{
+	static const struct decode_options OPTIONS = { .tenant_keys = NULL };
+	struct watch_reply reply = { .asked_ms = number_of(row, "sentAtMs"), .got_ms = number_of(row, "repliedAtMs") };
+	struct event_participant *people;
+	if (number_of(row, "status") != 200 || f->count != 1 ||
+	    livekit_read_participants(text_of(f, row, "body"), &OPTIONS, f->a, &people, &reply.participant_count) < 0)
+		return;
+	reply.participants = people;
+	learn_from(f, &f->calls[0], &reply, &memory);
+}
+
+static void load_polls(struct file *f)
+{
+	char name[4096];
+	size_t n = strlen(f->name), ending = strlen(".jsonl");
+	memset(&memory, 0, sizeof memory);
+	if (n > ending && (size_t)snprintf(name, sizeof name, "%.*s.polls.jsonl", (int)(n - ending), f->name) < sizeof name)
+		(void)each_row(f, name, take_poll);
+}
+
+static bool load(struct file *f, const char *marks, bool polls)
+{
+	if (!each_row(f, f->name, take_row))
+		return false;
+	find_truths(f);
+	if (polls)
+		load_polls(f);
+	return !marks || each_row(f, marks, take_mark);
 }
 
 static bool accepted(json_t *truth, const char *outcome)
@@ -246,36 +333,49 @@ static void run_file(struct file *f, size_t drops, struct tally *t)
 	}
 }
 
+static bool run(const char *name, const char *marks, bool polls, size_t drops, struct tally *t)
+{
+	struct file *f = calloc(1, sizeof *f);
+	if (!f)
+		return false;
+	f->name = name;
+	f->a = arena_new(256 * 1024);
+	bool ok = f->a && load(f, marks, polls);
+	if (ok)
+		run_file(f, drops, t);
+	else
+		(void)fprintf(stderr, "%s: cannot be read\n", name);
+	json_decref(f->scenario);
+	arena_free(f->a);
+	free(f);
+	return ok;
+}
+
 int main(int argc, char **argv)
 {
+	static const struct option LONG[] = { { "drop", required_argument, NULL, 'd' }, { "marks", required_argument, NULL, 'm' },
+		{ "polls", no_argument, NULL, 'p' }, { NULL, 0, NULL, 0 } };
 	struct tally t = { .right = 0 };
+	const char *marks = NULL;
+	bool polls = false, usage = false;
 	size_t drops = 0;
-	int first = 1;
-	if (argc > 2 && strcmp(argv[1], "--drop") == 0) {
-		drops = (size_t)strtoul(argv[2], NULL, 10);
-		first = 3;
+	for (int c; (c = getopt_long(argc, argv, "", LONG, NULL)) != -1;) {
+		if (c == 'd')
+			drops = (size_t)strtoul(optarg, NULL, 10);
+		else if (c == 'm')
+			marks = optarg;
+		else if (c == 'p')
+			polls = true;
+		else
+			usage = true;
 	}
-	if (first >= argc || drops > 8) {
-		(void)fputs("usage: classify_captures [--drop N] FILE...\n", stderr);
+	if (usage || optind >= argc || drops > 8) {
+		(void)fputs("usage: classify_captures [--drop N] [--marks MARKS] [--polls] FILE...\n", stderr);
 		return 2;
 	}
-	for (int i = first; i < argc; i++) {
-		struct file *f = calloc(1, sizeof *f);
-		if (!f)
+	for (int i = optind; i < argc; i++)
+		if (!run(argv[i], marks, polls, drops, &t))
 			return 2;
-		f->name = argv[i];
-		f->a = arena_new(256 * 1024);
-		bool ok = f->a && load(f);
-		if (ok)
-			run_file(f, drops, &t);
-		json_decref(f->scenario);
-		arena_free(f->a);
-		free(f);
-		if (!ok) {
-			(void)fprintf(stderr, "%s: cannot be read\n", argv[i]);
-			return 2;
-		}
-	}
 	if (drops > 0)
 		printf("{\"tried\":%ld,\"wrongAndCertain\":%ld}\n", t.tried, t.wrong);
 	else

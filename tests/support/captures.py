@@ -86,10 +86,10 @@ def recorded_calls() -> list[Call]:
 
 
 @functools.cache
-def classified(build: pathlib.Path) -> dict[str, dict]:
+def classified(build: pathlib.Path, *options: str) -> dict[str, dict]:
     """The verdict of each recorded call as the pure core gives it with every grace long passed, by room SID."""
     paths = [capture.path for capture in all_captures()]
-    done = subprocess.run([build / "tests/property/classify_captures", *paths], capture_output=True, timeout=120, check=False)
+    done = subprocess.run([build / "tests/property/classify_captures", *options, *paths], capture_output=True, timeout=120, check=False)
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert rows, done.stderr.decode(errors="replace")
     return {row["roomSid"]: row for row in rows}

@@ -145,6 +145,7 @@ REFUSALS = {
     "no such directory": ({"DATABASE_URL": "sqlite:nowhere/outcomed.db"}, [], "nowhere"),
     "unwritable directory": ({"DATABASE_URL": "sqlite:/proc/outcomed.db"}, [], "/proc"),
     "routes missing": ({}, ["--routes", "nowhere.json"], "nowhere.json"),
+    "overrides missing": ({}, ["--overrides", "nowhere.json"], "nowhere.json"),
     "secret file missing": ({"LIVEKIT_API_SECRET": None, "LIVEKIT_API_SECRET_FILE": "nowhere"}, [], "nowhere"),
     "too many connections": ({}, ["--max-connections", "100001"], "expected a whole number"),
 }
@@ -309,7 +310,7 @@ def test_check_finds_nothing_short_with_a_daemon(run, start_daemon, database):
     first = run("check", env=env)
     assert first.returncode == 0, first.stdout + daemon.log()
     found = states(first)
-    assert {item for item, s in found.items() if "skip" in s} == {"routes", "LiveKit API"}
+    assert {item for item, s in found.items() if "skip" in s} == {"routes", "overrides", "LiveKit API"}
     assert {"signing keys", "database", "schema version", "tables", "columns", "indexes", "call_logs rows", "forged event", "test event", "outcome",
             "other tenant", "wrong token", "service token", "tenant token"} <= found.keys()
     again = run("check", env=env)

@@ -436,6 +436,7 @@ int fake_setup(void **state)
 	metrics_label_values(fake_metrics, METRIC_STORE_ERRORS, sixteen, 16);
 	metrics_label_values(fake_metrics, METRIC_EVENT_RESULTS, eight, 8);
 	metrics_label_values(fake_metrics, METRIC_CALLS, eight, 8);
+	metrics_label_values(fake_metrics, METRIC_LOSSES, sixteen, 16);
 	metrics_label_values(fake_metrics, METRIC_MARKS, eight, 8);
 	metrics_label_values(fake_metrics, METRIC_MARK_SOURCES, eight, 8);
 	memset(&fake_writer, 0, sizeof fake_writer);

@@ -134,6 +134,30 @@ static void a_call_comes_out_of_its_events(void **state)
 	assert_sql(f, "1", "SELECT count(*) FROM call_logs");
 }
 
+/* A team that counts a user's leaving as no answer: the outcome is its own, the rules' word stands beside it, and a replay knows both. */
+static void an_override_changes_the_outcome_and_nothing_else(void **state)
+{
+	(void)state;
+	static const struct override items[] = { { VERDICT_USER_LEFT, { "user-1", 6 }, OUTCOME_NO_ANSWER } };
+	static const struct overrides overrides = { items, 1 };
+	ingest_stop(in);
+	options.overrides = &overrides;
+	start();
+	struct sent *sent[32];
+	size_t n = web_call(sent, "RM_1", "user-1");
+	n += web_call(sent + n, "RM_2", "user-2");
+	for (size_t i = 0; i < n; i++)
+		put(sent[i]);
+	assert_sql(f, "no_answer", "SELECT outcome FROM call_facts WHERE \"roomSid\" = 'RM_1'");
+	assert_sql(f, "no_answer", "SELECT outcome FROM call_logs WHERE \"livekitRoomSid\" = 'RM_1'");
+	assert_sql(f, "completed", "SELECT outcome FROM call_logs WHERE \"livekitRoomSid\" = 'RM_2'");
+	const char *verdict = fixture_text(f, "SELECT verdict FROM call_facts WHERE \"roomSid\" = 'RM_1'");
+	assert_non_null(strstr(verdict, "\"outcome\":\"no_answer\",\"reason\":\"user_left\""));
+	assert_non_null(strstr(verdict, "\"rawOutcome\":\"completed\""));
+	put(event("EV_more", "track_published", ROOM("RM_1") OF("user-1"), t0 + 3, USER("PA_u") ",\"track\":{\"sid\":\"TR_late\"}"));
+	assert_sql(f, "no_answer", "SELECT outcome FROM call_facts WHERE \"roomSid\" = 'RM_1'");
+}
+
 static void order_and_repetition_do_not_matter(void **state)
 {
 	(void)state;
@@ -419,6 +443,7 @@ static const struct store_case cases[] = {
 	CASE(a_backlog_of_yesterday_ends_each_call_once),
 	CASE(what_the_store_refuses_is_kept_aside_alone),
 	CASE(what_is_no_event_is_kept_with_its_bytes),
+	CASE(an_override_changes_the_outcome_and_nothing_else),
 	CASE(an_unreadable_event_makes_no_call),
 	CASE(a_duplicate_of_what_was_refused_makes_no_call),
 	CASE(all_that_waited_are_bound),

@@ -268,6 +268,16 @@ static void the_first_final_verdict_is_revision_1_and_counted(void **state)
 	assert_int_equal(total, 1);
 }
 
+static void what_was_lost_is_counted_with_the_first_final_verdict(void **state)
+{
+	(void)state;
+	PROCESS(room("EV_2", "room_finished", "RM_1", t0 + 9));
+	assert_int_equal(counted(METRIC_LOSSES, LOSS_ROOM_STARTED), 1);
+	PROCESS(joined("EV_3", "RM_1", "PA_1", t0 + 1));
+	assert_int_equal(counted(METRIC_LOSSES, LOSS_ROOM_STARTED), 1);
+	assert_int_equal(counted(METRIC_LOSSES, LOSS_LEFT), 0);
+}
+
 static void a_final_verdict_that_changes_is_the_next_revision(void **state)
 {
 	(void)state;
@@ -346,6 +356,7 @@ int main(void)
 		CASE(routes_are_witnesses_too),
 		CASE(a_tenant_once_known_is_not_forgotten),
 		CASE(an_open_call_has_no_outcome_and_revision_0),
+		CASE(what_was_lost_is_counted_with_the_first_final_verdict),
 		CASE(the_first_final_verdict_is_revision_1_and_counted),
 		CASE(a_final_verdict_that_changes_is_the_next_revision),
 		CASE(counting_goes_on_after_a_call_was_open_again),

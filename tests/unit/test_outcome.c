@@ -11,7 +11,7 @@
 #include "http/internal.h"
 
 static const char verdict[] = "{\"outcome\":\"busy\",\"reason\":\"busy\",\"confidence\":\"likely\",\"alternatives\":[],\"fault\":\"callee\",\"evidence\":[],"
-			      "\"rule\":\"r\",\"rules\":1,\"explanation\":\"It was busy.\",\"answeredAt\":null,\"answeredAtEarliest\":null,"
+			      "\"rule\":\"r\",\"rules\":1,\"rawOutcome\":\"busy\",\"explanation\":\"It was busy.\",\"answeredAt\":null,\"answeredAtEarliest\":null,"
 			      "\"answeredAtLatest\":null,\"answeredSource\":null,\"ringSeconds\":3,\"talkSeconds\":null}";
 
 static struct call_view view(void)

@@ -20,7 +20,7 @@ static const char *text(json_t *j, const char *key) { return json_string_value(j
 static void the_members_of_a_verdict_are_these_in_this_order(void **state)
 {
 	(void)state;
-	static const char *const KEYS[] = { "outcome", "reason", "confidence", "alternatives", "fault", "evidence", "rule", "rules", "explanation",
+	static const char *const KEYS[] = { "outcome", "reason", "confidence", "alternatives", "fault", "evidence", "rule", "rules", "rawOutcome", "explanation",
 		"answeredAt", "answeredAtEarliest", "answeredAtLatest", "answeredSource", "ringSeconds", "talkSeconds" };
 	_cleanup_history_ struct history *h = history_new();
 	dial_and_end(h, REASON_USER_REJECTED, STATUS_DIALING, false, 700);
