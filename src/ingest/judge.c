@@ -365,6 +365,13 @@ static int encode(struct batch *b, const struct facts *f, const struct verdict *
 	return keep_text(b, ret_members) ? 0 : OC_NOMEM;
 }
 
+/* A time of the sender's, whose clock may be ahead: when the call's last event was sent was no later than our now. */
+static int64_t by_our_clock(int64_t at_ms, int64_t last_ms, int64_t now_ms)
+{
+	int64_t latest_ms = now_ms + (at_ms > last_ms ? at_ms - last_ms : 0);
+	return at_ms < latest_ms ? at_ms : latest_ms;
+}
+
 /* When LiveKit should be asked about the call. Written when a wish begins, comes sooner or ends, not with every event: the column is indexed.
  * A replay leaves it alone. */
 static int set_watch(const struct batch *b, struct call_row *row, const struct facts *f, const struct verdict *v)
@@ -373,7 +380,7 @@ static int set_watch(const struct batch *b, struct call_row *row, const struct f
 	int r = b->w->options->watch && !b->rebuilds ? watch_wants(f, v, b->a, &w) : OC_NOT_FOUND;
 	if (r < 0)
 		return r == OC_NOT_FOUND ? 0 : r;
-	int64_t at_ms = watch_next_ms(&w);
+	int64_t at_ms = by_our_clock(watch_next_ms(&w), f->last_event_s * 1000, b->now_ms);
 	bool sooner = at_ms < row->watch_at_ms && row->watch_at_ms > b->now_ms + WATCH_LEASE_MS; /* else it is being looked at by now */
 	if (!at_ms || !row->watch_at_ms || sooner)
 		row->watch_at_ms = at_ms;

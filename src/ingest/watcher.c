@@ -16,7 +16,7 @@
 #define CONNECT_MS 3000
 #define REQUEST_MS 8000
 #define CLAIMS 64              /* calls newly claimed at one look */
-#define IDLE_MS 1000           /* between two looks when nothing rings */
+#define IDLE_MS 1000           /* between two looks when nothing rings, at most: the first look at a phone that rings counts for its answer too */
 #define FAST_FOR_MS 180000     /* a leg that rings longer is looked at ever less often: LiveKit's own limit is 3 minutes unless the app sets it */
 #define SLOWER 60              /* then once in so many parts of the time it has been ringing */
 #define EGRESS_FOR_MS (24 * 3600 * INT64_C(1000)) /* LiveKit forgets an egress after a day */
@@ -123,7 +123,7 @@ static bool is_doubtful(const struct watch_memory *m)
 
 static int64_t ring_interval(const struct job *j)
 {
-	int64_t rings_ms = watcher_livekit_now(j->w) - j->wish.participants_ms, interval_ms = j->w->o.interval_ms;
+	int64_t rings_ms = j->now_ms - j->wish.participants_ms, interval_ms = j->w->o.interval_ms;
 	if (rings_ms <= FAST_FOR_MS || rings_ms / SLOWER <= interval_ms)
 		return interval_ms;
 	return rings_ms / SLOWER < WATCH_QUIET_MS ? rings_ms / SLOWER : WATCH_QUIET_MS;
@@ -140,7 +140,7 @@ static int64_t next_look(const struct job *j, bool *ret_keep)
 	*ret_keep = false;
 	if (j->due & (WATCH_PARTICIPANTS | WATCH_ROOM))
 		return WATCH_QUIET_MS;
-	int64_t waits_ms = watcher_livekit_now(j->w) - j->wish.egress_ms;
+	int64_t waits_ms = j->now_ms - j->wish.egress_ms;
 	if (waits_ms > EGRESS_FOR_MS)
 		return NEVER;
 	return waits_ms / 2 > WATCH_EGRESS_MS ? waits_ms / 2 : WATCH_EGRESS_MS;
@@ -166,18 +166,19 @@ static int prepare(struct watcher *w, const struct watch_row *row, struct job *r
 	struct job j = { .w = w, .row = row };
 	struct facts *all;
 	struct verdict v;
-	int64_t now_ms = watcher_livekit_now(w);
 	int r = facts_decode(w->arena, row->facts, &all);
 	j.facts = r == 0 ? ARENA_NEW(w->arena, struct facts) : NULL;
 	if (r == 0)
 		r = j.facts ? facts_for_tenant(all, row->user_id, w->arena, j.facts) : OC_NOMEM;
+	int64_t last_ms = r == 0 ? j.facts->last_event_s * 1000 + 999 : 0;
+	j.now_ms = watcher_livekit_now(w) > last_ms ? watcher_livekit_now(w) : last_ms;
 	if (r == 0)
-		r = verdict_classify(j.facts, VERDICT_RULES_VERSION, now_ms, w->arena, &v);
+		r = verdict_classify(j.facts, VERDICT_RULES_VERSION, j.now_ms, w->arena, &v);
 	if (r == 0)
 		r = watch_wants(j.facts, &v, w->arena, &j.wish);
 	if (r < 0)
 		return r;
-	j.due = watch_due(&j.wish, now_ms);
+	j.due = watch_due(&j.wish, j.now_ms);
 	j.key = key_of(w, j.facts);
 	*ret = j;
 	return j.due != 0;
@@ -198,10 +199,11 @@ static size_t make_jobs(struct watcher *w, const struct watch_row *rows, size_t 
 	for (size_t i = 0; i < count; i++) {
 		struct job *j = &jobs[n];
 		int r = prepare(w, &rows[i], j);
-		if (r == 0 && store_watch_move(w->store, rows[i].room_sid, rows[i].watch_at_ms, watch_next_ms(&j->wish)) != 0)
+		int64_t at_ms = r == 0 ? watch_next_ms(&j->wish) : 0;
+		if (at_ms)
+			at_ms += clock_wall_ms() - j->now_ms;
+		if ((r == 0 || r == OC_INVALID) && store_watch_move(w->store, rows[i].room_sid, rows[i].watch_at_ms, at_ms) != 0)
 			continue; /* due again when the lease is over */
-		if (r == OC_INVALID && store_watch_move(w->store, rows[i].room_sid, rows[i].watch_at_ms, 0) != 0)
-			continue;
 		if (r <= 0 || watcher_is_paused(&w->paces[j->key]) || !(j->seen = remember(w, rows[i].room_sid, now_ms)))
 			continue;
 		j->seen->mine = true;
@@ -248,7 +250,7 @@ static int64_t look(struct watcher *w)
 {
 	struct watch_row *rows;
 	size_t count;
-	int64_t began_ms = watcher_mono_ms(), next_ms = began_ms + IDLE_MS;
+	int64_t began_ms = watcher_mono_ms(), next_ms = began_ms + (w->o.interval_ms < IDLE_MS ? w->o.interval_ms : IDLE_MS);
 	arena_reset(w->arena);
 	int r = claim(w, &rows, &count);
 	note_store(w, r);

@@ -48,6 +48,7 @@ struct job {
 	const struct watch_row *row;
 	struct facts *facts; /* as its tenant sees them */
 	struct watch wish;
+	int64_t now_ms;      /* by LiveKit's clock, which is no earlier than the call's last event */
 	unsigned due;
 	size_t key;
 	struct watched *seen;

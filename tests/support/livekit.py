@@ -117,12 +117,14 @@ class LiveKit:
                 self._open.discard(s)
 
     def _one(self, s: socket.socket, stream) -> bool:
-        line = stream.readline().decode()
+        line = stream.readline().decode("latin-1")
         if not line:
+            return False
+        if not line.startswith("POST /"):
             return False
         path = line.split(" ")[1]
         headers = {}
-        while (header := stream.readline().decode().strip()):
+        while (header := stream.readline().decode("latin-1").strip()):
             name, value = header.split(":", 1)
             headers[name.lower()] = value.strip()
         body = stream.read(int(headers.get("content-length", "0")))
