@@ -102,7 +102,7 @@ struct room_view {
 	size_t agents, users, phones, strangers, aborted_users; /* seats that were there; users that only aborted */
 	bool kept_open;     /* by an ingress, a bridge or somebody hidden: they are no guests, yet the room stays open for them */
 	struct testimony marks; /* about no leg */
-	const struct fact_mark *unseen_leg; /* a mark that names a leg of which no event came; NULL = none */
+	const struct fact_mark *unseen_leg; /* a mark about a leg of which no event came; NULL = none */
 	int64_t room_end_s; /* room_finished that nobody outlived, else a leave that says that the room ended; 0 = unknown */
 	bool finished;      /* the former */
 };

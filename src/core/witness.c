@@ -7,6 +7,7 @@
 
 #define PLAUSIBLE_MS 2000 /* how far a witness's clock may be off LiveKit's before its time is no time of this leg */
 #define STILL_THERE_MS 2000
+#define BEFORE_ANY_LEG_MS 5000 /* what happened so long before any leg was about one that we did not see */
 
 static int64_t max64(int64_t x, int64_t y) { return x > y ? x : y; }
 
@@ -86,7 +87,8 @@ static size_t leg_of_mark(const struct room_view *v, const struct fact_mark *m)
 	for (size_t i = 0; i < v->leg_count; i++)
 		if (last == NO_LEG || !m->mark.at_ms || v->legs[i].joined_at_ms <= m->mark.at_ms)
 			last = i;
-	return last;
+	bool early = last != NO_LEG && m->mark.at_ms && m->mark.at_ms + BEFORE_ANY_LEG_MS < v->legs[0].joined_at_ms;
+	return early ? UNSEEN_LEG : last;
 }
 
 /* The marks that are about something and that no later one replaced, each with its leg. */
@@ -294,7 +296,8 @@ void legs_hear_marks(struct room_view *v)
 	for (size_t i = 0; i < s.count; i++) {
 		const struct fact_mark *m = s.items[i].mark;
 		size_t leg = s.items[i].leg;
-		if (leg == UNSEEN_LEG && !v->unseen_leg)
+		bool dialed_unseen = leg == NO_LEG && m->mark.kind == MARK_SIP_RESULT;
+		if ((leg == UNSEEN_LEG || dialed_unseen) && !v->unseen_leg)
 			v->unseen_leg = m;
 		if (leg < v->leg_count)
 			hear(&v->legs[leg].marks, m);

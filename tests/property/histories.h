@@ -31,7 +31,7 @@ struct random_history {
 	size_t n;
 };
 
-static const char *const POOL_SIDS[] = { "PA_a", "PA_b", "PA_c", "PA_d", "PA_e", "PA_f" };
+static const char *const POOL_SIDS[] = { "PA_a", "PA_b", "PA_c", "PA_d", "PA_e", "PA_f", "PA_g", "PA_h", "PA_i", "PA_j", "PA_k", "PA_l" };
 static const char *const POOL_IDENTITIES[] = { "agent-AJ_1", "sip_+13125550178", "web-user", "operator", "EG_x" };
 static const char *const POOL_CALLS[] = { "SCL_1", "SCL_2", "SCL_3" };
 static const char *const POOL_TRACKS[] = { "TR_1", "TR_2", "TR_3" };
@@ -68,12 +68,18 @@ static inline void random_participant(struct random *r, struct event *e)
 
 static inline void random_mark(struct random *r, struct event *e)
 {
-	static const int CODES[] = { 0, 200, 404, 408, 480, 486, 487, 488, 503, 603 };
+	static const int CODES[] = { 0, 0, 180, 200, 403, 404, 408, 480, 486, 487, 488, 503, 603, 608 };
+	static const char *const TEXTS[] = { NULL, "Busy Here", "sip status: 486: Busy Here", "twirp error unknown: sip request timed out",
+		"common audio codec not found", "Q.850;cause=17", "Concurrent Call Limit Exceeded" };
+	static const char *const VALUES[] = { NULL, "max_duration", "ringing", "dialing", "x" };
 	e->mark = (struct event_mark){ .kind = (enum mark_kind)(MARK_ANSWERED + random_below(r, MARK_NOTE)),
-		.source = (enum mark_source)random_below(r, MARK_SOURCE_WATCHER + 1), .sip_code = PICK(r, CODES),
-		.at_ms = random_one_in(r, 4) ? 0 : (HISTORY_T0_S + random_below(r, 60)) * 1000, .within_ms = random_below(r, 400) };
+		.source = (enum mark_source)random_below(r, MARK_SOURCE_WATCHER + 1), .sip_code = PICK(r, CODES), .sip_text = slice_cstr(PICK(r, TEXTS)),
+		.value = slice_cstr(PICK(r, VALUES)), .at_ms = random_one_in(r, 4) ? 0 : (HISTORY_T0_S + random_below(r, 60)) * 1000,
+		.within_ms = random_below(r, 400), .posted_ms = random_one_in(r, 2) ? 0 : (HISTORY_T0_S + random_below(r, 3)) * 1000 };
 	if (random_one_in(r, 2))
 		e->mark.sip_call_id = slice_cstr(PICK(r, POOL_CALLS));
+	if (random_one_in(r, 4))
+		e->mark.tenant = slice_cstr(PICK(r, POOL_TENANTS));
 }
 
 static inline void random_event(struct random *r, struct event *e)
@@ -131,6 +137,36 @@ static inline void random_stay(struct random *r, struct random_history *h, size_
 	}
 }
 
+/* The server was killed and came back: the same room, and who was there joins again with a new SID; nobody left. */
+static inline void random_restart(struct random *r, struct random_history *h)
+{
+	int64_t at = HISTORY_T0_S + 25 + random_below(r, 10);
+	size_t before = h->n;
+	for (size_t i = 0; i < before && h->n < HISTORY_MAX_EVENTS; i++) {
+		if (h->events[i].type != EVENT_PARTICIPANT_JOINED || random_one_in(r, 3))
+			continue;
+		struct event e = h->events[i];
+		e.id = slice_cstr(POOL_IDS[h->n]);
+		e.created_at_s = at;
+		e.participant.sid = slice_cstr(POOL_SIDS[6 + i % 6]);
+		e.participant.joined_at_ms = at * 1000 + random_below(r, 900);
+		e.participant.sip_status = STATUS_DIALING;
+		h->events[h->n++] = e;
+	}
+}
+
+static inline void random_marks(struct random *r, struct random_history *h)
+{
+	size_t n = random_below(r, 8);
+	for (size_t i = 0; i < n && h->n < HISTORY_MAX_EVENTS; i++) {
+		struct event *e = &h->events[h->n];
+		random_event(r, e);
+		e->type = EVENT_MARK;
+		e->id = slice_cstr(POOL_IDS[h->n++]);
+		random_mark(r, e);
+	}
+}
+
 static inline void random_history_make(uint64_t seed, struct random_history *h)
 {
 	struct random r = { seed };
@@ -139,6 +175,10 @@ static inline void random_history_make(uint64_t seed, struct random_history *h)
 		size_t people = 1 + random_below(&r, 6);
 		for (size_t i = 0; i < people; i++)
 			random_stay(&r, h, i, HISTORY_T0_S + random_below(&r, 20));
+		if (random_one_in(&r, 3))
+			random_restart(&r, h);
+		if (random_one_in(&r, 2))
+			random_marks(&r, h);
 		while (h->n < HISTORY_MAX_EVENTS - 1 && random_one_in(&r, 2))
 			random_event(&r, &h->events[h->n++]);
 		return;
