@@ -32,7 +32,7 @@ LIBRARIES = {
     "sqlite3.h": {"store"},
     "libpq-fe.h": {"store"},
     "microhttpd.h": {"http"},
-    "curl/": {"cmd"},
+    "curl/": {"cmd", "ingest"},
     "systemd/": {"cmd"},
 }
 MAX_LINES = 620
@@ -48,6 +48,7 @@ ELSEWHERE = [
     ("http", "acceptor connection head request", "tests/wire/test_http_wire.py"),
     ("http", "receiver", "tests/system/test_refusals.py"),
     ("http", "server", "tests/system/test_stop.py"),
+    ("ingest", "watcher watcher_ask watcher_http", "tests/system/test_watcher.py"),
     ("store", "inspect migrate", "tests/system/test_cli.py"),
     ("store", "postgres_index postgres_migrate", "tests/system/test_migrations_postgres.py"),
     ("store", "sqlite_migrate", "tests/unit/test_migrate_sqlite.c"),
