@@ -233,9 +233,16 @@ static struct slice journal_text(const struct journal_row *e, size_t column, cha
 	return slice_of(hex, 2 * sizeof e->body_hash);
 }
 
+/* The row of ours that this very commit takes away (plan_call) is no event's any more. */
+static bool loses_row(const struct store_changes *c, const struct journal_row *e)
+{
+	const struct call_row *call = call_rows_find(c->calls, c->call_count, e->room_sid);
+	return call && call->call_log_is_ours && slice_is_empty(call->user_id);
+}
+
 void pg_put_journal(struct pg_params *p, const struct store_changes *c)
 {
-	enum { TIMESTAMP = 6, RAW_BODY = 8, PROCESSED = 9, CREATED = 11, PROCESSED_AT = 12, COLUMNS = 19 };
+	enum { TIMESTAMP = 6, RAW_BODY = 8, PROCESSED = 9, CREATED = 11, PROCESSED_AT = 12, CALL_LOG = 17, COLUMNS = 19 };
 	char hex[64];
 
 	pg_params_clear(p);
@@ -252,7 +259,7 @@ void pg_put_journal(struct pg_params *p, const struct store_changes *c)
 			else if (time)
 				pg_put_time_ms(b, column == CREATED ? e->created_at_ms : e->processed_at_ms);
 			else
-				pg_put_bytes(b, journal_text(e, column, hex));
+				pg_put_bytes(b, column == CALL_LOG && loses_row(c, e) ? SLICE_NONE : journal_text(e, column, hex));
 		}
 	}
 	struct buf *b = pg_param_array(p, PG_ELEMENT_BOOL, c->event_count);

@@ -21,7 +21,6 @@ pytestmark = pytest.mark.integration
 
 HOUSE = "tenant-of-the-rest"
 TABLES = ("call_facts", "call_logs", "call_legs", "call_revisions", "livekit_call_events")
-OURS = ("createdAt", "updatedAt")  # when a row was written, which says nothing about the call
 
 
 def dump(database: Database, tables=TABLES) -> dict[str, list[str]]:
@@ -31,18 +30,23 @@ def dump(database: Database, tables=TABLES) -> dict[str, list[str]]:
     return {t: [row[0] for row in database.query(f"SELECT x::text FROM {t} x ORDER BY 1")] for t in tables}
 
 
-def facts_row(database: Database, sid: str) -> dict:
-    """The row of call_facts but for when it was written."""
+def facts_rows(database: Database, where: str = "1 = 1", *arguments) -> dict[str, dict]:
+    """The rows of call_facts by room SID, but for when they were written."""
     names = ("roomSid", "roomName", "userId", "tenantError", "callLogId", "callLogIsOurs", "facts", "rules", "verdict", "outcome", "revision",
              "startedAtMs", "endedAtMs", "dueAtMs")
     columns = ", ".join(f'"{n}"' + ("::text" if n == "verdict" and database.kind == "postgres" else "") for n in names)
-    rows = database.query(f'SELECT {columns} FROM call_facts WHERE "roomSid" = ?', sid)
-    return dict(zip(names, rows[0], strict=True)) if rows else {}
+    return {row[0]: dict(zip(names, row, strict=True)) for row in database.query(f"SELECT {columns} FROM call_facts WHERE {where}", *arguments)}
 
 
-def events_of(database: Database, sid: str) -> list[tuple]:
+def facts_row(database: Database, sid: str) -> dict:
+    return facts_rows(database, '"roomSid" = ?', sid).get(sid, {})
+
+
+def events_of(database: Database, sid: str | None = None) -> list[tuple]:
+    """What a call's journal says beside what came."""
+    where, arguments = ('"roomSid" = ?', [sid]) if sid else ("1 = 1", [])
     return database.query('SELECT "eventId", "roomSid", processed, "errorMessage", "userId", "callLogId" FROM livekit_call_events '
-                          'WHERE "roomSid" = ? ORDER BY "eventId"', sid)
+                          f'WHERE {where} ORDER BY "eventId"', *arguments)
 
 
 def settle(daemon: Daemon) -> None:
@@ -96,13 +100,11 @@ def recorded(shared_daemon: Daemon) -> Daemon:
 def whole(recorded: Daemon, run_replay):
     """The daemon; after the test its rows must be as they were before it, but for when they were written."""
     database = recorded.database
-    sids = [row[0] for row in database.query('SELECT "roomSid" FROM call_facts ORDER BY 1')]
-    rows, events = {sid: facts_row(database, sid) for sid in sids}, {sid: events_of(database, sid) for sid in sids}
-    others = dump(database, ["call_legs", "call_revisions"])
+    rows, events, others = facts_rows(database), events_of(database), dump(database, ["call_legs", "call_revisions"])
     yield recorded
-    after = {sid: facts_row(database, sid) for sid in sids}
-    assert {(sid, name): (was, after[sid].get(name)) for sid in sids for name, was in rows[sid].items() if was != after[sid].get(name)} == {}
-    assert {sid: events_of(database, sid) for sid in sids} == events
+    after = facts_rows(database)
+    assert {(sid, name): (was, after[sid].get(name)) for sid in rows for name, was in rows[sid].items() if was != after[sid].get(name)} == {}
+    assert [(was, now) for was, now in zip(events, events_of(database), strict=True) if was != now] == []
     assert dump(database, ["call_legs", "call_revisions"]) == others
 
 
@@ -150,7 +152,7 @@ def test_open_calls_are_not_ended_by_a_replay(start_daemon, database: Database, 
 DAMAGES = {
     "facts-garbage": "facts = 'rubbish'",
     "facts-empty": "facts = NULL",
-    "facts-altered": "facts = replace(facts, '+', '%2B9')",
+    "facts-altered": "facts = replace(facts, '+1', '+49')",
     "verdict-altered": """verdict = '{"outcome":"busy","reason":"busy","confidence":"certain"}'""",
     "verdict-garbage": "verdict = '\"rubbish\"'",
     "verdict-gone": "verdict = NULL",
@@ -172,8 +174,7 @@ def test_a_damaged_row_is_mended_to_the_same_bytes(whole: Daemon, run_replay, da
     assert "1 calls would change" in dry.stdout and "dry run: nothing was written" in dry.stdout and sid in dry.stdout, dry.stdout
     done = run_replay(database)
     assert done.returncode == 0 and "1 calls changed" in done.stdout, done.stdout
-    expected = before | ({"revision": before["revision"] + 1} if damage == "rules-altered" and facts_row(database, sid)["revision"] != before["revision"] else {})
-    assert facts_row(database, sid) == expected
+    assert facts_row(database, sid) == before
     assert "0 calls changed" in run_replay(database).stdout
 
 
@@ -394,7 +395,6 @@ def test_while_a_daemon_is_under_load(start_daemon, database: Database, run_repl
     assert run_replay(database).returncode == 0 and dump(database) == after
     for call in calls:
         assert daemon.wait_outcome(call.sid, call.tenant)["outcome"] == "completed"
-    assert len({row[0] for row in database.query('SELECT regexp_replace(facts, \'x\', \'x\') FROM call_facts')} if database.kind == "postgres" else calls)
 
 
 # ---- what it is asked ----
