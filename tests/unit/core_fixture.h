@@ -191,3 +191,20 @@ static inline void call_in(struct history *h)
 	joins(h, &CALLER, STATUS_RINGING, 40);
 	publishes(h, &CALLER, "TR_caller", 60);
 }
+
+/* A caller who hears an agent from heard_ms on (0: nobody), and leaves as said. */
+static inline struct history *inbound(struct history *h, int64_t heard_ms, enum disconnect_reason r, enum sip_status status, int64_t end_ms)
+{
+	call_in(h);
+	if (heard_ms) {
+		struct who agent = AGENT;
+		agent.joined_ms = heard_ms - 100;
+		joins(h, &agent, STATUS_NONE, heard_ms - 50);
+		publishes(h, &agent, "TR_agent", heard_ms);
+	}
+	leaves(h, &CALLER, r, status, true, end_ms);
+	if (heard_ms)
+		goes(h, &AGENT, REASON_CLIENT_INITIATED, end_ms + 1000);
+	room_finished(h, end_ms + 2000);
+	return h;
+}

@@ -1,7 +1,9 @@
 /* core/ without memory: whichever allocation fails, the caller is told so and nothing leaks; folding again then mends the facts. */
 #include "core_fixture.h"
 
+#include "core/losses.h"
 #include "core/tenant.h"
+#include "core/watch.h"
 
 static long until_failure = -1; /* allocations that succeed before one fails; negative: all succeed */
 static bool has_failed;
@@ -116,6 +118,54 @@ static int classify_one(const struct facts *f, struct slice bytes, struct arena 
 	return verdict_classify(f, VERDICT_RULES_VERSION, FAR_FUTURE, a, &v);
 }
 
+static int view_one(const struct facts *f, struct slice bytes, struct arena *a)
+{
+	struct facts view;
+	(void)bytes;
+	return facts_for_tenant(f, SLICE("other"), a, &view);
+}
+
+static int lose_one(const struct facts *f, struct slice bytes, struct arena *a)
+{
+	struct losses l;
+	(void)bytes;
+	return losses_find(f, true, a, &l);
+}
+
+static int want_one(const struct facts *f, struct slice bytes, struct arena *a)
+{
+	struct watch w;
+	struct verdict v = { .outcome = OUTCOME_NONE };
+	(void)bytes;
+	return watch_wants(f, &v, a, &w);
+}
+
+static int learn_one(const struct facts *f, struct slice bytes, struct arena *a)
+{
+	static struct watch_memory memory;
+	struct event_participant answered = { .kind = KIND_SIP, .sip_call_id = slice_cstr(CALLEE.call), .sip_call_tag = true };
+	struct watch_reply reply = { .asked_ms = T0 + 3000, .got_ms = T0 + 3002, .participants = &answered, .participant_count = 1 };
+	struct event *events;
+	size_t n;
+	(void)bytes;
+	memset(&memory, 0, sizeof memory);
+	return watch_learn(f, &reply, &memory, a, &events, &n);
+}
+
+static void watching_and_missing_without_memory_say_so(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	dial(h);
+	publishes(h, &USER, "TR_stranger", 300);
+	marks(h, MARK_NOTE, MARK_SOURCE_APP, 0, 300)->mark.tenant = SLICE("acme");
+	(void)marks(h, MARK_NOTE, MARK_SOURCE_APP, 0, 300);
+	fail_each(h, view_one);
+	fail_each(h, lose_one);
+	fail_each(h, want_one);
+	fail_each(h, learn_one);
+}
+
 static void decoding_merging_and_judging_without_memory_say_so(void **state)
 {
 	(void)state;
@@ -151,6 +201,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(folding_without_memory_says_so_and_folding_again_mends),
 		cmocka_unit_test(decoding_merging_and_judging_without_memory_say_so),
+		cmocka_unit_test(watching_and_missing_without_memory_say_so),
 		cmocka_unit_test(encoding_without_memory_marks_the_buffer),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
