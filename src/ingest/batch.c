@@ -91,19 +91,21 @@ static int set_rooms(struct batch *b, struct room_touch *rooms, size_t n)
 
 struct name_touches {
 	struct slice *names, *users;
-	int64_t *at_s;
+	int64_t *at_s, *late_s;
 	size_t count;
 };
 
 static bool names_new(struct batch *b, struct name_touches *ret)
 {
 	size_t most = 2 * b->entry_count;
-	*ret = (struct name_touches){ ARENA_ARRAY(b->a, struct slice, most), ARENA_ARRAY(b->a, struct slice, most), ARENA_ARRAY(b->a, int64_t, most), 0 };
-	return ret->names && ret->users && ret->at_s;
+	*ret = (struct name_touches){ ARENA_ARRAY(b->a, struct slice, most), ARENA_ARRAY(b->a, struct slice, most), ARENA_ARRAY(b->a, int64_t, most),
+		ARENA_ARRAY(b->a, int64_t, most), 0 };
+	return ret->names && ret->users && ret->at_s && ret->late_s;
 }
 
-static void add_name(struct name_touches *n, struct slice name, struct slice user, int64_t at_s)
+static void add_name(struct name_touches *n, struct slice name, struct slice user, int64_t at_s, int64_t late_s)
 {
+	n->late_s[n->count] = late_s;
 	n->names[n->count] = name;
 	n->users[n->count] = user;
 	n->at_s[n->count++] = at_s;
@@ -113,12 +115,12 @@ static void add_name(struct name_touches *n, struct slice name, struct slice use
 static void plan_name(struct name_touches *n, struct entry *e, const struct event *ev)
 {
 	if (ev->type == EVENT_MARK) {
-		add_name(n, ev->room.name, some(ev->mark.tenant), mark_moment_ms(ev) / 1000 - NAME_LEEWAY_S);
+		add_name(n, ev->room.name, some(ev->mark.tenant), mark_moment_ms(ev) / 1000 - NAME_LEEWAY_S, STORE_MARK_LATE_S);
 		e->name_at = n->count;
-		add_name(n, ev->room.name, some(ev->mark.tenant), mark_moment_ms(ev) / 1000);
+		add_name(n, ev->room.name, some(ev->mark.tenant), mark_moment_ms(ev) / 1000, 0);
 	} else {
 		e->name_at = n->count;
-		add_name(n, ev->room.name, SLICE_NONE, ev->created_at_s ? ev->created_at_s : e->item->received_ms / 1000);
+		add_name(n, ev->room.name, SLICE_NONE, ev->created_at_s ? ev->created_at_s : e->item->received_ms / 1000, 0);
 	}
 }
 
@@ -148,6 +150,7 @@ static int plan_rooms(struct batch *b, const struct slice *sids, size_t sid_coun
 	b->touch.names = names.names;
 	b->touch.name_users = names.users;
 	b->touch.name_at_s = names.at_s;
+	b->touch.name_late_s = names.late_s;
 	b->touch.name_count = names.count;
 	return set_rooms(b, rooms, room_count);
 }

@@ -2,14 +2,15 @@
  *
  * By room SID it is that room. By room name, and by a leg's sip.callID where several calls have that leg, it is the one that was open at the
  * mark's moment; a dialer that tries again in a room of the same name has two calls within a second, so the moment is taken to the
- * millisecond and a leeway only counts where no call was open exactly then. Calls that are known to be another tenant's are no answer to a
+ * millisecond, and a leeway, longer after the end than before the beginning, only counts where no call was open exactly then. Calls that are known to be another tenant's are no answer to a
  * name, and a mark that names one of them is kept aside: in no facts, shown to nobody.
  *
  * Invariant: this is asked after the batch's events are folded, so that a call and its tenant are known to marks that came with them.
  * Runs on the writer's thread. */
 #include "ingest/internal.h"
 
-#define LEEWAY_MS 2000 /* clocks differ a little, and a room's end is known to the second */
+#define EARLY_MS 2000 /* clocks differ a little */
+#define LATE_MS (STORE_MARK_LATE_S * 1000)
 
 static const struct slice other_tenant = { STORE_OTHER_TENANT, sizeof STORE_OTHER_TENANT - 1 };
 
@@ -54,17 +55,16 @@ struct choice {
 	int64_t far_ms, start_ms;
 };
 
-/* How far from the call's span the moment is; 0 within it, -1 where the call's beginning is not known. */
-static int64_t distance_ms(const struct facts *f, const struct call_row *row, int64_t at_ms, int64_t *ret_start_ms)
+/* How far from the call's span the moment is; 0 within it, negative before it. False where the call's beginning is not known. */
+static bool distance_ms(const struct facts *f, const struct call_row *row, int64_t at_ms, int64_t *ret_ms, int64_t *ret_start_ms)
 {
 	int64_t start = judge_room_start_ms(f), end_s = judge_end_s(f, row);
 	if (!start)
 		start = row->room_started_at_ms;
+	int64_t end = end_s ? end_s * 1000 + 999 : INT64_MAX; /* known to the second */
 	*ret_start_ms = start;
-	if (!start)
-		return -1;
-	int64_t end = end_s ? end_s * 1000 + 999 : INT64_MAX;
-	return at_ms < start ? start - at_ms : at_ms > end ? at_ms - end : 0;
+	*ret_ms = at_ms < start ? at_ms - start : at_ms > end ? at_ms - end : 0;
+	return start != 0;
 }
 
 static void choose(struct choice *best, struct call_row *row, int64_t far_ms, int64_t start_ms)
@@ -102,11 +102,11 @@ static int find_by_name(struct batch *b, const struct event *ev, struct slice hi
 			return r;
 		if (st->unreadable || !has_name(st->facts, row, ev->room.name) || !may_speak(ev, tenant))
 			continue;
-		int64_t far = distance_ms(st->facts, row, mark_moment_ms(ev), &start_ms);
-		if (far < 0 && slice_eq(row->room_sid, hint))
-			far = LEEWAY_MS;
-		if (far >= 0 && far <= LEEWAY_MS)
-			choose(&best, row, far, start_ms);
+		int64_t far_ms;
+		if (!distance_ms(st->facts, row, mark_moment_ms(ev), &far_ms, &start_ms))
+			far_ms = slice_eq(row->room_sid, hint) ? LATE_MS : INT64_MAX;
+		if (far_ms >= -EARLY_MS && far_ms <= LATE_MS)
+			choose(&best, row, far_ms < 0 ? -far_ms : far_ms, start_ms);
 	}
 	*ret = best.row;
 	return 0;
@@ -119,13 +119,13 @@ static int find_by_leg(struct batch *b, const struct event *ev, struct call_row 
 	for (size_t i = 0; i < b->loaded.call_count; i++) {
 		struct call_row *row = &b->loaded.calls[i];
 		struct call_state *st;
-		int64_t start_ms;
+		int64_t start_ms, far_ms;
 		int r = judge_look(b, row, &st);
 		if (r < 0)
 			return r;
 		if (st->unreadable || !has_leg(st->facts, ev->mark.sip_call_id))
 			continue;
-		bool open = distance_ms(st->facts, row, mark_moment_ms(ev), &start_ms) == 0;
+		bool open = distance_ms(st->facts, row, mark_moment_ms(ev), &far_ms, &start_ms) && far_ms == 0;
 		choose(&best, row, open ? 0 : 1, start_ms);
 	}
 	*ret = best.row;

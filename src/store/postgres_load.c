@@ -31,6 +31,7 @@ static int64_t seconds_to_ms(int64_t s)
 /* ---- events with only a name, marks with only a leg ---- */
 
 static struct slice user_of_name(const struct store_touch *t, size_t i) { return t->name_users ? t->name_users[i] : SLICE_NONE; }
+static int64_t late_of_name_ms(const struct store_touch *t, size_t i) { return t->name_late_s ? t->name_late_s[i] * 1000 : 0; }
 
 static int send_names(struct pg *c, const struct store_touch *t)
 {
@@ -44,6 +45,9 @@ static int send_names(struct pg *c, const struct store_touch *t)
 	b = pg_param_array(p, PG_ELEMENT_TEXT, t->name_count);
 	for (size_t i = 0; i < t->name_count; i++)
 		pg_put_bytes(b, user_of_name(t, i));
+	b = pg_param_array(p, PG_ELEMENT_INT8, t->name_count);
+	for (size_t i = 0; i < t->name_count; i++)
+		pg_put_int8(b, late_of_name_ms(t, i));
 	return pg_send(c, PG_STMT_LOAD_NAMES, p);
 }
 
@@ -418,7 +422,7 @@ static void find_named(const struct store_touch *t, struct store_loaded *l, cons
 			struct slice user = user_of_name(t, i);
 			if (user.n && c->user_id.n && !slice_eq(user, c->user_id))
 				continue;
-			if (!slice_eq(name, t->names[i]) || start > at + SPAN_SLACK_MS || (c->ended_at_ms && c->ended_at_ms < at))
+			if (!slice_eq(name, t->names[i]) || start > at + SPAN_SLACK_MS || (c->ended_at_ms && c->ended_at_ms < at - late_of_name_ms(t, i)))
 				continue;
 			if (slice_is_none(l->name_room_sids[i]) || start > best) {
 				best = start;

@@ -34,11 +34,11 @@ static const char load_facts_sql[] =
 
 static const char load_known_sql[] = "SELECT \"eventId\"::text, \"bodyHash\"::text FROM livekit_call_events WHERE \"eventId\" = ANY ($1::text[])";
 
-/* $2: the moment, ms; $3: the only tenant whose call it may be, NULL = any. */
+/* $2: the moment, ms; $3: the only tenant whose call it may be, NULL = any; $4: how late after the end, ms. */
 static const char load_names_sql[] =
-	"SELECT o.sid FROM unnest($1::text[], $2::int8[], $3::text[]) n (name, at_ms, user_id) CROSS JOIN LATERAL ("
+	"SELECT o.sid FROM unnest($1::text[], $2::int8[], $3::text[], $4::int8[]) n (name, at_ms, user_id, late_ms) CROSS JOIN LATERAL ("
 	" SELECT f.\"roomSid\" AS sid FROM call_facts f WHERE f.\"roomName\" = n.name AND f.\"roomStartedAtMs\" <= n.at_ms + 2000"
-	" AND (f.\"endedAtMs\" IS NULL OR f.\"endedAtMs\" >= n.at_ms) AND (n.user_id IS NULL OR f.\"userId\" IS NULL OR f.\"userId\" = n.user_id) ORDER BY f.\"roomStartedAtMs\" DESC LIMIT 1) o";
+	" AND (f.\"endedAtMs\" IS NULL OR f.\"endedAtMs\" >= n.at_ms - n.late_ms) AND (n.user_id IS NULL OR f.\"userId\" IS NULL OR f.\"userId\" = n.user_id) ORDER BY f.\"roomStartedAtMs\" DESC LIMIT 1) o";
 
 static const char due_time_sql[] =
 	"SELECT \"roomSid\" FROM call_facts WHERE \"dueAtMs\" <= $1::int8 ORDER BY \"dueAtMs\" LIMIT $2::int8";

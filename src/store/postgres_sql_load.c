@@ -92,8 +92,8 @@ void pg_sql_load_unbound(const struct pg_schema *s, struct buf *b)
 	put_column(b, s, PG_JOURNAL, "userId", pg_sql_text, "e");
 	buf_puts(b, " = f.\"userId\")");
 	buf_putf(b, " AND e.source IS NOT NULL AND e.\"errorMessage\" = '" STORE_WAITS "' AND (least(f.\"roomStartedAtMs\", t.start_ms) IS NULL OR least(f.\"roomStartedAtMs\", t.start_ms) <= y.at_ms + %d)"
-		" AND (f.\"endedAtMs\" IS NULL OR f.\"endedAtMs\" >= y.at_ms) ORDER BY x.created, e.\"eventId\" LIMIT $4::int8"
-		" FOR UPDATE OF e SKIP LOCKED", SPAN_SLACK_MS);
+		" AND (f.\"endedAtMs\" IS NULL OR f.\"endedAtMs\" >= y.at_ms - %d) ORDER BY x.created, e.\"eventId\" LIMIT $4::int8"
+		" FOR UPDATE OF e SKIP LOCKED", SPAN_SLACK_MS, STORE_MARK_LATE_S * 1000);
 }
 
 /* Rows of the host without a SID, from a name on ($1), each with the nearest call that it may belong to; $3: calls to leave alone, $4: now. */

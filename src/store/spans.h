@@ -23,9 +23,9 @@ static inline struct call_span call_span(const struct call_row *row, int64_t sta
 	return s;
 }
 
-static inline bool call_span_is_open_at(struct call_span s, int64_t at_s)
+static inline bool call_span_is_open_at(struct call_span s, int64_t at_s, int64_t late_s)
 {
-	return s.start_ms <= at_s * 1000 + SPAN_SLACK_MS && (s.end_ms == 0 || s.end_ms >= at_s * 1000);
+	return s.start_ms <= at_s * 1000 + SPAN_SLACK_MS && (s.end_ms == 0 || s.end_ms >= (at_s - late_s) * 1000);
 }
 
 /* start_s of a room in the touch (sorted by SID), 0 where it is not in there. */

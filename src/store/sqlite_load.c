@@ -71,15 +71,18 @@ static int add_call(struct load *x, struct slice sid, struct slice name)
 }
 
 /* The call of that name that was open at that second: of those stored, and of those that this batch begins. */
-static int find_open_call(struct load *x, struct slice name, struct slice user, int64_t at_s, struct slice *ret_sid)
+static int find_open_call(struct load *x, size_t index, struct slice *ret_sid)
 {
+	const struct store_touch *t = x->touch;
+	struct slice name = t->names[index], user = t->name_users ? t->name_users[index] : SLICE_NONE;
+	int64_t at_s = t->name_at_s[index], late_s = t->name_late_s ? t->name_late_s[index] : 0;
 	struct sqlite_binder b = sqlite_bind(&x->s->c, SQL_CALL_OPEN_AT);
 	struct slice best = SLICE_NONE;
 	int64_t best_start = 0;
 
 	bind_text(&b, name);
 	bind_int(&b, at_s * 1000 + SPAN_SLACK_MS);
-	bind_int(&b, at_s * 1000);
+	bind_int(&b, (at_s - late_s) * 1000);
 	bind_text(&b, user);
 	int r = sqlite_row(&b);
 	if (r > 0) {
@@ -94,7 +97,7 @@ static int find_open_call(struct load *x, struct slice name, struct slice user, 
 	for (size_t i = 0; i < x->touch->room_count; i++) {
 		const struct call_row *row = &x->l.calls[i];
 		struct call_span span = call_span(row, x->touch->start_s[i]);
-		if (!slice_eq(row->room_name, name) || slice_is_none(name) || !call_span_is_open_at(span, at_s))
+		if (!slice_eq(row->room_name, name) || slice_is_none(name) || !call_span_is_open_at(span, at_s, late_s))
 			continue;
 		if (user.n && row->user_id.n && !slice_eq(user, row->user_id))
 			continue;
@@ -130,7 +133,7 @@ static int load_calls(struct load *x)
 	for (size_t i = 0; i < t->room_count && r == 0; i++)
 		r = add_call(x, t->room_sids[i], t->room_names[i]);
 	for (size_t i = 0; i < t->name_count && r == 0; i++) {
-		r = find_open_call(x, t->names[i], t->name_users ? t->name_users[i] : SLICE_NONE, t->name_at_s[i], &x->l.name_room_sids[i]);
+		r = find_open_call(x, i, &x->l.name_room_sids[i]);
 		if (r == 0 && !slice_is_none(x->l.name_room_sids[i]) && !find_unsorted(&x->l, x->l.name_room_sids[i]))
 			r = add_call(x, x->l.name_room_sids[i], SLICE_NONE);
 	}
@@ -336,7 +339,7 @@ static int load_unbound_of(struct load *x, const struct call_row *row)
 		return 0;
 	bind_text(&b, row->room_name);
 	bind_int(&b, span.start_ms - SPAN_SLACK_MS);
-	bind_int(&b, span.end_ms ? span.end_ms : INT64_MAX);
+	bind_int(&b, span.end_ms ? span.end_ms + STORE_MARK_LATE_S * 1000 : INT64_MAX);
 	bind_text(&b, row->user_id);
 	while (x->l.unbound_count < STORE_UNBOUND_LIMIT && (r = sqlite_row(&b)) > 0) {
 		struct unbound_row u = { .room_name = row->room_name };

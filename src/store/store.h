@@ -93,6 +93,7 @@ struct call_row {
 /* A tenant's mark about what has turned out to be another's call: in no facts, shown to nobody. */
 #define STORE_OTHER_TENANT "its call is another tenant's"
 #define STORE_UNBOUND_LIMIT 200
+#define STORE_MARK_LATE_S 30 /* a mark by name may be so much later than its call's end: dialers hear of it late, and clocks differ */
 struct unbound_row {
 	struct slice event_id, room_name, payload, source, key_id;
 	int64_t timestamp_s, created_at_ms;
@@ -108,9 +109,9 @@ struct store_touch {
 	const int64_t *start_s;
 	size_t room_count;
 	/* Events that carry only a room name: which call was open then? name_users[i]: of a tenant's mark, to which no call of another's is an
-	 * answer; none = any. */
+	 * answer; none = any. name_late_s[i]: so long after its end a call is an answer still. */
 	const struct slice *names, *name_users;
-	const int64_t *name_at_s;
+	const int64_t *name_at_s, *name_late_s; /* name_users and name_late_s may be NULL */
 	size_t name_count;
 	/* sip.callIDs, each once. Marks name these legs: their calls are loaded too. */
 	const struct slice *leg_ids;

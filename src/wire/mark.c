@@ -234,16 +234,16 @@ static int settle_kind(struct parser *p)
 	if (p->reading.answered_at_ms) {
 		if (m->kind != MARK_NONE && m->kind != MARK_ANSWERED)
 			return complain(p, SLICE("answeredAt"), "goes with kind answered only");
-		if (m->sip_code)
-			return complain(p, SLICE("answeredAt"), "and sipCode are two marks: post them one by one");
+		if (m->sip_code || m->sip_text.n)
+			return complain(p, SLICE("answeredAt"), "and a SIP result are two marks: post them one by one");
 		if (m->at_ms && m->at_ms != p->reading.answered_at_ms)
 			return complain(p, SLICE("at"), "and answeredAt are two moments");
 		m->kind = MARK_ANSWERED;
 		m->at_ms = p->reading.answered_at_ms;
 	}
-	if (m->kind == MARK_NONE && m->sip_code)
+	if (m->kind == MARK_NONE && (m->sip_code || m->sip_text.n))
 		m->kind = MARK_SIP_RESULT;
-	return m->kind == MARK_NONE ? complain(p, SLICE("kind"), "is missing, and neither sipCode nor answeredAt says it") : 0;
+	return m->kind == MARK_NONE ? complain(p, SLICE("kind"), "is missing, and neither sipCode, sipText nor answeredAt says it") : 0;
 }
 
 static int check_said(struct parser *p)
@@ -253,7 +253,7 @@ static int check_said(struct parser *p)
 		return complain(p, m->sip_code ? SLICE("sipCode") : SLICE("sipText"), "goes with kind sip_result only");
 	switch (m->kind) {
 	case MARK_SIP_RESULT:
-		return m->sip_code ? 0 : complain(p, SLICE("sipCode"), "is missing: it is what kind sip_result says");
+		return m->sip_code || m->sip_text.n ? 0 : complain(p, SLICE("sipCode"), "is missing, and sipText too: they are what kind sip_result says");
 	case MARK_MACHINE: /* a detector's result in two words that say the opposite */
 		return slice_eq_nocase(m->value, SLICE("human")) ? complain(p, SLICE("value"), "human is a kind of its own") : 0;
 	case MARK_NOTE:

@@ -66,7 +66,7 @@ static void check_posted(struct slice body, struct arena *a)
 	int named = !slice_is_none(e.room.sid) + !slice_is_none(e.room.name) + !slice_is_none(e.mark.call_id);
 	must(named == 1 || (named == 0 && !slice_is_none(e.mark.sip_call_id)));
 	must(e.mark.source != MARK_SOURCE_WATCHER && slice_is_none(e.mark.tenant) && !e.mark.posted_ms && !e.mark.within_ms);
-	must((e.mark.kind == MARK_SIP_RESULT) == (e.mark.sip_code != 0));
+	must((e.mark.kind == MARK_SIP_RESULT) == (e.mark.sip_code || e.mark.sip_text.n));
 	must(e.mark.kind != MARK_NOTE || e.mark.value.n);
 	check_round(&e, a);
 	e.mark.tenant = SLICE("t\xc3\xa9nant \"\\");

@@ -189,6 +189,30 @@ static void a_name_leads_a_tenant_to_no_call_of_anothers(void **state)
 	}
 }
 
+static void a_name_may_be_late_where_that_is_asked_for(void **state)
+{
+	struct fixture *f = *state;
+	fixture_start(f, NULL);
+	put_call(f, "EV_1", "RM_one", "room", "alice", f->now_ms - HOUR, f->now_ms - 20 * SECOND);
+	for (int64_t late_s = 10; late_s <= 30; late_s += 20) {
+		struct batch *b = batch_new(f);
+		b->touch.name_late_s = &late_s;
+		mark(b, "MK_1", NULL, "room", NULL, NULL);
+		batch_load(b);
+		assert_slice(b->loaded.name_room_sids[0], late_s == 30 ? "RM_one" : NULL);
+		store_batch_abort(f->store);
+	}
+	struct batch *b = batch_new(f);
+	mark(b, "MK_1", NULL, "room", NULL, NULL);
+	batch_load(b);
+	batch_commit(b);
+	b = batch_new(f);
+	batch_event(b, "EV_2", "RM_one", "room", f->now_ms - HOUR);
+	batch_load(b);
+	assert_true(offers(b, "MK_1"));
+	store_batch_abort(f->store);
+}
+
 static void a_mark_waits_by_name_for_a_call_of_its_own_tenant(void **state)
 {
 	struct fixture *f = *state;
@@ -290,6 +314,7 @@ const struct store_case mark_cases[] = {
 	CASE(a_sweep_finds_the_calls_of_legs_that_marks_wait_for),
 	CASE(waiting_may_end_without_a_call),
 	CASE(a_name_leads_a_tenant_to_no_call_of_anothers),
+	CASE(a_name_may_be_late_where_that_is_asked_for),
 	CASE(a_mark_waits_by_name_for_a_call_of_its_own_tenant),
 	CASE(a_tenants_mark_does_not_follow_the_call_of_another),
 	CASE(a_dispute_and_its_end_pass_a_tenants_mark_by),

@@ -80,6 +80,7 @@ static void the_kind_may_be_said_by_what_it_would_say(void **state)
 {
 	(void)state;
 	assert_int_equal(posted("{\"roomSid\":\"RM_1\",\"sipCode\":603}").mark.kind, MARK_SIP_RESULT);
+	assert_int_equal(posted("{\"roomSid\":\"RM_1\",\"sipText\":\"sip request timed out\"}").mark.kind, MARK_SIP_RESULT);
 	struct event e = posted("{\"roomSid\":\"RM_1\",\"answeredAt\":\"2026-11-22T13:12:19.250Z\"}");
 	assert_int_equal(e.mark.kind, MARK_ANSWERED);
 	assert_true(e.mark.at_ms == 1795353139250);
@@ -140,10 +141,10 @@ static void a_mark_must_say_something(void **state)
 {
 	(void)state;
 	assert_refused("{}", "the mark names no call: roomSid, roomName, callId or sipCallId must be there");
-	assert_refused("{\"roomSid\":\"RM_1\"}", "kind is missing, and neither sipCode nor answeredAt says it");
-	assert_refused("{\"roomSid\":\"RM_1\",\"value\":\"x\"}", "kind is missing, and neither sipCode nor answeredAt says it");
+	assert_refused("{\"roomSid\":\"RM_1\"}", "kind is missing, and neither sipCode, sipText nor answeredAt says it");
+	assert_refused("{\"roomSid\":\"RM_1\",\"value\":\"x\"}", "kind is missing, and neither sipCode, sipText nor answeredAt says it");
 	assert_refused("{\"roomSid\":\"RM_1\",\"kind\":\"note\"}", "value is missing: it is what kind note says");
-	assert_refused("{\"roomSid\":\"RM_1\",\"kind\":\"sip_result\"}", "sipCode is missing: it is what kind sip_result says");
+	assert_refused("{\"roomSid\":\"RM_1\",\"kind\":\"sip_result\"}", "sipCode is missing, and sipText too: they are what kind sip_result says");
 }
 
 static void what_does_not_go_together_is_refused(void **state)
@@ -152,7 +153,7 @@ static void what_does_not_go_together_is_refused(void **state)
 	assert_refused("{\"roomSid\":\"RM_1\",\"kind\":\"ended\",\"sipCode\":486}", "sipCode goes with kind sip_result only");
 	assert_refused("{\"roomSid\":\"RM_1\",\"kind\":\"answered\",\"sipText\":\"OK\"}", "sipText goes with kind sip_result only");
 	assert_refused("{\"roomSid\":\"RM_1\",\"kind\":\"ended\",\"answeredAt\":\"2026-11-22T13:12:19Z\"}", "answeredAt goes with kind answered only");
-	assert_refused("{\"roomSid\":\"RM_1\",\"sipCode\":200,\"answeredAt\":\"2026-11-22T13:12:19Z\"}", "answeredAt and sipCode are two marks: post them one by one");
+	assert_refused("{\"roomSid\":\"RM_1\",\"sipCode\":200,\"answeredAt\":\"2026-11-22T13:12:19Z\"}", "answeredAt and a SIP result are two marks: post them one by one");
 	assert_refused("{\"roomSid\":\"RM_1\",\"at\":\"2026-11-22T13:12:20Z\",\"answeredAt\":\"2026-11-22T13:12:19Z\"}", "at and answeredAt are two moments");
 }
 
