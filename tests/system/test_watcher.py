@@ -490,3 +490,61 @@ def test_without_an_api_key_it_only_says_so(start_daemon, server):
     dial(daemon, ringing())
     time.sleep(1.5)
     assert server.asked() == []
+
+
+# ---- seldom, and not for ever ----
+
+def test_a_phone_that_rings_for_ten_minutes_is_looked_at_seldom(watch, server):
+    daemon = watch()
+    call = CallMaker(started_s=int(time.time()) - 600)
+    show(server, call)
+    dial(daemon, call)
+    server.wait_asked(1)
+    time.sleep(3)
+    assert len(server.asked("RoomService/ListParticipants")) == 1
+
+
+def test_a_recording_that_is_never_told_of_is_given_up_after_a_day(watch, server):
+    daemon = watch()
+    call = CallMaker(started_s=int(time.time()) - 26 * 3600)
+    info = {"egressId": "EG_1", "roomId": call.sid, "roomName": call.name, "status": "EGRESS_ACTIVE"}
+    events = call.answered()
+    events.insert(5, {"event": "egress_started", "id": "EV_egress", "createdAt": str(call.started_s + 2), "egressInfo": info})
+    for event in events:
+        daemon.post_event(event)
+    server.wait_asked(1, "Egress/ListEgress")
+    wait_for(lambda: daemon.database.count("call_facts", '"watchAtMs" IS NULL') == 1)
+    assert len(server.asked("Egress/ListEgress")) == 1
+
+
+# ---- outcomed check ----
+
+def check_line(outcomed_binary, folder, **env) -> str:
+    done = subprocess.run([outcomed_binary, "check"], cwd=folder, env=environment(env), capture_output=True, text=True, timeout=60, check=False)
+    return next(line for line in done.stdout.splitlines() if "LiveKit API" in line)
+
+
+def test_check_asks_livekit(outcomed_binary, tmp_path, server):
+    line = check_line(outcomed_binary, tmp_path, LIVEKIT_URL=server.url.replace("http:", "ws:"))
+    assert line.startswith("ok") and server.url in line
+    assert [r.method for r in server.asked()] == ["RoomService/ListRooms", "RoomService/ListParticipants"]
+
+
+@pytest.mark.parametrize("env,expected", [
+    ({}, "skip"), ({"LIVEKIT_URL": "nonsense"}, "no address"), ({"LIVEKIT_URL": "http://127.0.0.1:1"}, "unreachable"),
+    ({"LIVEKIT_API_KEY": None, "LIVEKIT_API_SECRET": None, "LIVEKIT_WEBHOOK_SECRET": "secret"}, "no API key"),
+    ({"LIVEKIT_API_SECRET": "not the secret"}, "denied"),
+])
+def test_check_says_what_is_wrong_with_livekit(outcomed_binary, tmp_path, server, env, expected):
+    url = {} if expected == "skip" else {"LIVEKIT_URL": server.url}
+    line = check_line(outcomed_binary, tmp_path, **(url | env))
+    assert expected in line
+    assert line.startswith("skip") == (expected in ("skip", "no API key"))
+    assert "not the secret" not in line
+
+
+@pytest.mark.parametrize("fault", ["302", "404", "429", "503", "garbage", "empty_object", "truncated", "wrong_type"])
+def test_check_names_what_answers_instead(outcomed_binary, tmp_path, server, fault):
+    server.fault = fault
+    line = check_line(outcomed_binary, tmp_path, LIVEKIT_URL=server.url)
+    assert line.startswith("FAIL") and ": " in line
