@@ -217,12 +217,12 @@ def test_a_host_that_alters_its_table_meanwhile_is_followed(serve_on):
     first, second, third = CallMaker(), CallMaker(), CallMaker()
     send(daemon, first.answered())
     daemon.database.query('ALTER TABLE call_logs DROP COLUMN "recordingUrl", ALTER COLUMN status TYPE VARCHAR(40), ADD COLUMN note TEXT')
-    assert daemon.outcome(first.sid, "user-1").json()["outcome"] == "completed"
+    assert daemon.wait_outcome(first.sid, "user-1")["outcome"] == "completed"
     send(daemon, second.answered())
     daemon.database.query('ALTER TABLE call_logs ADD COLUMN "mustHave" INT NOT NULL DEFAULT 7, ALTER COLUMN duration TYPE BIGINT')
     send(daemon, third.answered())
     for call in (second, third):
-        assert daemon.outcome(call.sid, "user-1").json()["outcome"] == "completed"
+        assert daemon.wait_outcome(call.sid, "user-1")["outcome"] == "completed"
     assert one(daemon, 'SELECT status FROM call_logs WHERE "livekitRoomSid" = ?', third.sid) == ("ended",)
 
 
@@ -254,7 +254,7 @@ def test_the_grants_that_the_page_lists_are_enough_to_serve(postgres_url, start_
     hosts.execute(postgres_url, f"""
         CREATE ROLE {role} LOGIN PASSWORD 'serves';
         GRANT SELECT, INSERT, UPDATE ON livekit_call_events TO {role};
-        GRANT SELECT, INSERT, UPDATE, DELETE ON call_facts, call_logs TO {role};
+        GRANT SELECT, INSERT, UPDATE, DELETE ON call_facts, call_logs, call_legs, call_revisions TO {role};
         GRANT SELECT ON outcomed_migrations, outcomed_changes, users TO {role};
         GRANT USAGE ON SEQUENCE call_logs_id_seq TO {role};""")
     parts = urllib.parse.urlsplit(postgres_url)
@@ -314,7 +314,7 @@ def test_a_server_that_stops_answering_is_left_for_a_new_connection(serve_on):
         assert reply.status in (200, 503) and time.monotonic() - started < 25
         eventually(lambda: daemon.post_event(second.answered()[0]).status == 200, 40)
     send(daemon, second.answered())
-    assert daemon.outcome(second.sid, "user-1").json()["outcome"] == "completed"
+    assert daemon.wait_outcome(second.sid, "user-1")["outcome"] == "completed"
 
 
 def test_connections_that_are_cut_lose_nothing_that_was_acknowledged(serve_on):
