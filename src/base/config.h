@@ -9,7 +9,8 @@
 
 /* Which subcommands an option belongs to: bits. */
 enum {
-	CMD_SERVE = 1, CMD_MIGRATE = 2, CMD_CHECK = 4, CMD_VERIFY = 8, CMD_SEND = 16, CMD_TOKEN = 32, CMD_REPLAY = 64, CMD_ALL = 127,
+	CMD_SERVE = 1, CMD_MIGRATE = 2, CMD_CHECK = 4, CMD_VERIFY = 8, CMD_SEND = 16, CMD_TOKEN = 32, CMD_REPLAY = 64, CMD_EXPLAIN = 128,
+	CMD_ALL = 255,
 	CMD_SIGNATURES = CMD_SERVE | CMD_CHECK | CMD_VERIFY | CMD_SEND,
 };
 
@@ -19,7 +20,8 @@ enum option_type { OPTION_TEXT, OPTION_BYTES, OPTION_INT, OPTION_SWITCH };
 #define OPTIONS(X) \
 	X(listen, "--listen", "OUTCOMED_LISTEN", "ADDR:PORT|unix:PATH", OPTION_TEXT, "127.0.0.1:5000", false, CMD_SERVE | CMD_CHECK, \
 	  "Where to listen. A public address needs OUTCOMED_SERVICE_TOKEN or OUTCOMED_TENANT_SECRET.") \
-	X(database, "--database", "DATABASE_URL", "URL", OPTION_TEXT, "sqlite:outcomed.db", false, CMD_SERVE | CMD_MIGRATE | CMD_CHECK | CMD_REPLAY, \
+	X(database, "--database", "DATABASE_URL", "URL", OPTION_TEXT, "sqlite:outcomed.db", false, \
+	  CMD_SERVE | CMD_MIGRATE | CMD_CHECK | CMD_REPLAY | CMD_EXPLAIN, \
 	  "sqlite:PATH or postgresql://…; a password is better in the environment than on the command line.") \
 	X(webhook_secret, NULL, "LIVEKIT_WEBHOOK_SECRET", "SECRET", OPTION_TEXT, NULL, true, CMD_SIGNATURES, \
 	  "The secret that signs webhooks; any API key's name (iss) is taken that it verifies.") \
@@ -33,7 +35,8 @@ enum option_type { OPTION_TEXT, OPTION_BYTES, OPTION_INT, OPTION_SWITCH };
 	  "HS256 key of tenant JWTs (sub is the tenant, exp required); at least 32 bytes.") \
 	X(default_user, "--default-user", "OUTCOMED_DEFAULT_USER", "ID", OPTION_TEXT, NULL, false, CMD_SERVE | CMD_CHECK | CMD_REPLAY, \
 	  "Tenant of calls that nothing else assigns, once they have ended.") \
-	X(tenant_keys, "--tenant-keys", "OUTCOMED_TENANT_KEYS", "NAMES", OPTION_TEXT, "user_id,userId,tenant", false, CMD_SERVE | CMD_CHECK | CMD_REPLAY, \
+	X(tenant_keys, "--tenant-keys", "OUTCOMED_TENANT_KEYS", "NAMES", OPTION_TEXT, "user_id,userId,tenant", false, \
+	  CMD_SERVE | CMD_CHECK | CMD_REPLAY | CMD_EXPLAIN, \
 	  "Names looked for in room metadata and in attributes of SIP and AGENT participants, first found wins.") \
 	X(routes, "--routes", "OUTCOMED_ROUTES", "FILE", OPTION_TEXT, NULL, false, CMD_SERVE | CMD_CHECK | CMD_REPLAY, \
 	  "JSON file: trunk id, trunk number, room-name prefix or API key to tenant.") \

@@ -99,7 +99,8 @@ static void put_commands(struct buf *out, unsigned commands)
 		unsigned bit;
 		const char *name;
 	} names[] = { { CMD_SERVE, "serve" }, { CMD_MIGRATE, "migrate" }, { CMD_CHECK, "check" },
-		      { CMD_VERIFY, "verify" }, { CMD_SEND, "send" }, { CMD_TOKEN, "token" } };
+		      { CMD_VERIFY, "verify" }, { CMD_SEND, "send" }, { CMD_TOKEN, "token" },
+		      { CMD_REPLAY, "replay" }, { CMD_EXPLAIN, "explain" } };
 	if (commands == CMD_ALL) {
 		buf_puts(out, "all");
 		return;

@@ -24,7 +24,8 @@ struct command {
 	int (*run)(const struct command_line *line);
 };
 
-extern const struct command command_serve, command_migrate, command_check, command_verify, command_send, command_token, command_docs, command_replay;
+extern const struct command command_serve, command_migrate, command_check, command_verify, command_send, command_token, command_docs, command_replay,
+	command_explain;
 extern const struct command *const commands[];
 extern const size_t command_count;
 

@@ -38,7 +38,9 @@ static int read_object(const struct jdoc *j, struct slice text, struct arena *a,
 	struct recorded r = { .body = text };
 	int e = string_member(j, 0, "body", a, &r.body);
 	if (e == 0) {
-		uint32_t headers = jdoc_member(j, 0, SLICE("headers"));
+		uint32_t headers = jdoc_member(j, 0, SLICE("headers")), received = jdoc_member(j, 0, SLICE("receivedAtMs"));
+		if (received && (jdoc_type_of(j, received) != JDOC_NUMBER || jdoc_int64(jdoc_raw(j, received), &r.received_ms) != JDOC_INT_OK))
+			r.received_ms = 0;
 		e = headers ? read_headers(j, headers, a, &r) : 0;
 	} else if (e == OC_NOT_FOUND) {
 		e = 0;

@@ -1,4 +1,4 @@
-/* Recorded requests, as `send` and `verify` read them. Three forms:
+/* Recorded requests, as `send`, `verify` and `explain` read them. Three forms:
  *   one event      a JSON object with no "body"
  *   JSON lines     a capture: {"scenario":…} first, then {"headers":{…},"body":"…"} a line; or an event a line
  *   raw HTTP       request line, headers, blank line, body (verify only) */
@@ -14,6 +14,7 @@ struct recorded {
 	struct slice authorization, hmac; /* header values; none where there were none */
 	bool has_headers;
 	size_t line;                      /* of the file, from 1 */
+	int64_t received_ms;              /* receivedAtMs of a capture; 0 = not said */
 	struct slice note;                /* what the reader should know of how it was read, or none */
 };
 
