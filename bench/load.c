@@ -4,6 +4,8 @@
  *   load post HOST:PORT EVENTS CONNECTIONS [PATH]       every request is made and signed before the clock starts
  *   load get  HOST:PORT REQUESTS CONNECTIONS LIST       LIST: a file of paths, one a line, asked for in turn
  *   load print EVENTS                                   the bodies on standard output, one a line
+ *   load save post HOST:PORT EVENTS FILES PREFIX        the requests themselves, for wrk.lua, into PREFIX.0, PREFIX.1, …; a call's
+ *   load save get  HOST:PORT REQUESTS FILES PREFIX LIST requests all go to one file; each with its length before it, as eight digits
  *
  * LOAD_SECONDS ends a run early; LOAD_FIRST_CALL is the number of the first call, so that runs do not repeat each other's events.
  * One thread and one epoll set. A connection has one request under way at a time, and a room's events go over one connection in
@@ -355,8 +357,39 @@ static int print_bodies(size_t count)
 	return 0;
 }
 
+static int save(int argc, char **argv)
+{
+	bool post = strcmp(argv[2], "post") == 0;
+	size_t count = argc == (post ? 7 : 8) ? strtoull(argv[4], NULL, 10) : 0, files = count ? strtoull(argv[5], NULL, 10) : 0;
+	struct requests r = { BUF_INIT, calloc(count + 1, sizeof(size_t)), count };
+	if (!r.starts || files == 0)
+		die("save post HOST:PORT EVENTS FILES PREFIX | save get HOST:PORT REQUESTS FILES PREFIX LIST");
+	if (post)
+		make_posts(&r, count, argv[3], "/api/webhooks/call_completed");
+	else
+		make_gets(&r, count, argv[3], argv[7]);
+	for (size_t file = 0; file < files; file++) {
+		_cleanup_buf_ struct buf name = BUF_INIT;
+		buf_putf(&name, "%s.%zu", argv[6], file);
+		buf_putc(&name, '\0');
+		FILE *f = buf_failed(&name) ? NULL : fopen(name.p, "w");
+		if (!f)
+			die(argv[6]);
+		for (size_t i = 0; i < count; i++)
+			if (i / CALL_EVENTS % files == file)
+				fprintf(f, "%08zu%.*s", r.starts[i + 1] - r.starts[i], (int)(r.starts[i + 1] - r.starts[i]), r.bytes.p + r.starts[i]);
+		if (fclose(f) != 0)
+			die(argv[6]);
+	}
+	buf_done(&r.bytes);
+	free(r.starts);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
+	if (argc >= 3 && strcmp(argv[1], "save") == 0)
+		return save(argc, argv);
 	if (argc == 3 && strcmp(argv[1], "print") == 0)
 		return print_bodies(strtoull(argv[2], NULL, 10));
 	bool post = argc >= 5 && strcmp(argv[1], "post") == 0;
