@@ -104,7 +104,7 @@ void pg_sql_json(struct buf *b, const struct pg_column *c, const char *alias); /
 
 #define PG_STATEMENTS(X) \
 	X(BEGIN) X(BEGIN_READ) X(SETTINGS) X(COMMIT) X(SAVEPOINT) X(RELEASE) X(ROLLBACK_TO) X(BRIEF_LOCKS) X(IMMEDIATE) X(PING) \
-	X(LOAD_NAMES) X(LOAD_LEGS) X(LOAD_LEG_WAITS) X(LEGS_INSERT) X(DUE_LEGS) X(LOAD_LOCK) X(LOAD_FACTS) X(LOAD_KNOWN) X(LOAD_HOST) X(LOAD_UNBOUND) \
+	X(LOAD_NAMES) X(LOAD_LEGS) X(LOAD_LEG_WAITS) X(LEGS_INSERT) X(DUE_LEGS) X(LOAD_LOCK) X(LOAD_FACTS) X(LOAD_KNOWN) X(LOAD_HOST) X(LOAD_HOST_NAMES) X(LOAD_UNBOUND) \
 	X(LOGS_DETACH) X(LOGS_UPDATE) X(LOGS_INSERT) X(LOGS_REMOVE) \
 	X(FACTS_INSERT) X(FACTS_UPDATE) X(REVISIONS_KEEP) X(JOURNAL_REBIND) X(JOURNAL_REPOINT) X(JOURNAL_INSERT) X(JOURNAL_BIND) \
 	X(WATCH_CLAIM) X(WATCH_MOVE) X(DUE_TIME) X(DUE_NAMES) X(DUE_SIDS) X(DUE_TENANTS) X(COUNT_ROWS) \
@@ -132,6 +132,7 @@ bool pg_wants_leg_waits(const struct store_touch *t);
 void pg_put_leg_waits(struct pg_params *p, const struct store_touch *t);
 size_t pg_put_legs(struct pg_params *p, const struct store_changes *c); /* gives their number; with none p is left alone */
 void pg_sql_load_host(const struct pg_schema *s, struct buf *b);
+void pg_sql_load_host_names(const struct pg_schema *s, struct buf *b);
 void pg_sql_load_unbound(const struct pg_schema *s, struct buf *b);
 void pg_sql_due_names(const struct pg_schema *s, struct buf *b);
 void pg_sql_due_sids(const struct pg_schema *s, struct buf *b);

@@ -1,4 +1,5 @@
-/* Opening a batch: BEGIN, lock the calls, and only then look, all in one round trip (two when events carry only a room name).
+/* Opening a batch: BEGIN, lock the calls, and only then look, all in one round trip; one more before it for events that carry only a room
+ * name, and one after it where rows or events without a SID have a call's name.
  *
  * Ordering: a call is locked by an advisory lock on a key made from its SID, which also locks a call that has no row yet. The locks are
  * taken in the order of the keys, so two nodes with the same calls take turns instead of deadlocking, and the second one's look-ups, each
@@ -132,7 +133,7 @@ static int merge_found(const PGresult *res, struct arena *a, struct wanted *w)
 
 /* ---- the one round trip ---- */
 
-enum { RES_FACTS, RES_HOST, RES_UNBOUND, RES_KNOWN, RES_LEG_WAITS, RES_COUNT }; /* in the order of sending */
+enum { RES_FACTS, RES_HOST, RES_KNOWN, RES_HOST_NAMES, RES_UNBOUND, RES_LEG_WAITS, RES_COUNT };
 
 static void put_wanted(struct pg_params *p, const struct wanted *w)
 {
@@ -199,17 +200,12 @@ static int send_calls(struct pg *c, const struct wanted *w, struct arena *a)
 	pg_param_texts(p, w->names, w->count);
 	if (r == 0)
 		r = pg_send(c, PG_STMT_LOAD_FACTS, p);
-	put_wanted(p, w);
-	pg_param_int8(p, clock_wall_ms());
-	put_nameless(p, w);
-	if (r == 0)
-		r = pg_send(c, PG_STMT_LOAD_HOST, p);
-	put_wanted(p, w);
-	pg_param_int8(p, STORE_UNBOUND_LIMIT);
-	return r < 0 ? r : pg_send(c, PG_STMT_LOAD_UNBOUND, p);
+	pg_params_clear(p);
+	pg_param_texts(p, w->sids, w->count);
+	return r < 0 ? r : pg_send(c, PG_STMT_LOAD_HOST, p);
 }
 
-static int send_all(struct pg *c, const struct store_touch *t, const struct wanted *w, bool begun, struct arena *a)
+static int send_first(struct pg *c, const struct store_touch *t, const struct wanted *w, bool begun, struct arena *a)
 {
 	struct pg_params *p = &c->params;
 	int r = begun ? 0 : pg_send_begin(c);
@@ -219,26 +215,66 @@ static int send_all(struct pg *c, const struct store_touch *t, const struct want
 	if (r == 0 && t->event_count) {
 		pg_params_clear(p);
 		pg_param_texts(p, t->event_ids, t->event_count);
+		pg_param_texts(p, w->names, w->count);
 		r = pg_send(c, PG_STMT_LOAD_KNOWN, p);
-	}
-	if (r == 0 && pg_wants_leg_waits(t)) {
-		pg_put_leg_waits(p, t);
-		r = pg_send(c, PG_STMT_LOAD_LEG_WAITS, p);
 	}
 	return r < 0 ? r : pg_sync(c);
 }
 
-static int round_trip(struct pg *c, const struct store_touch *t, const struct wanted *w, bool begun, int64_t deadline, struct arena *a,
+static int first_look(struct pg *c, const struct store_touch *t, const struct wanted *w, bool begun, int64_t deadline, struct arena *a,
 	PGresult **res)
 {
-	int r = send_all(c, t, w, begun, a);
+	int r = send_first(c, t, w, begun, a);
 	if (r == 0 && !begun)
 		r = pg_expect_begin(c, deadline);
 	if (r == 0 && w->count)
 		r = pg_expect(c, deadline, NULL);
-	for (size_t i = 0; i < RES_COUNT && r == 0; i++)
-		if (i == RES_KNOWN ? t->event_count > 0 : i == RES_LEG_WAITS ? pg_wants_leg_waits(t) : w->count > 0)
-			r = pg_expect(c, deadline, &res[i]);
+	if (r == 0 && w->count)
+		r = pg_expect(c, deadline, &res[RES_FACTS]);
+	if (r == 0 && w->count)
+		r = pg_expect(c, deadline, &res[RES_HOST]);
+	if (r == 0 && t->event_count)
+		r = pg_expect(c, deadline, &res[RES_KNOWN]);
+	return r < 0 ? r : pg_expect_sync(c, deadline);
+}
+
+/* Most often there is nothing by name, and the first look says so. It does not know the names of calls whose events carry none, and a sweep
+ * has come for what may be there. */
+static bool is_worth_a_second_look(const struct store_touch *t, const struct wanted *w, const PGresult *known)
+{
+	for (size_t i = 0; i < w->count; i++)
+		if (slice_is_none(w->names[i]))
+			return true;
+	for (int row = 0; known && row < PQntuples(known); row++)
+		if (pg_peek(known, row, 0).n == 0)
+			return true;
+	return t->event_count == 0 && w->count > 0;
+}
+
+static int second_look(struct pg *c, const struct store_touch *t, const struct wanted *w, int64_t deadline, PGresult **res)
+{
+	struct pg_params *p = &c->params;
+
+	put_wanted(p, w);
+	pg_param_int8(p, clock_wall_ms());
+	put_nameless(p, w);
+	int r = pg_send(c, PG_STMT_LOAD_HOST_NAMES, p);
+	put_wanted(p, w);
+	pg_param_int8(p, STORE_UNBOUND_LIMIT);
+	if (r == 0)
+		r = pg_send(c, PG_STMT_LOAD_UNBOUND, p);
+	if (r == 0 && pg_wants_leg_waits(t)) {
+		pg_put_leg_waits(p, t);
+		r = pg_send(c, PG_STMT_LOAD_LEG_WAITS, p);
+	}
+	if (r == 0)
+		r = pg_sync(c);
+	if (r == 0)
+		r = pg_expect(c, deadline, &res[RES_HOST_NAMES]);
+	if (r == 0)
+		r = pg_expect(c, deadline, &res[RES_UNBOUND]);
+	if (r == 0 && pg_wants_leg_waits(t))
+		r = pg_expect(c, deadline, &res[RES_LEG_WAITS]);
 	return r < 0 ? r : pg_expect_sync(c, deadline);
 }
 
@@ -289,7 +325,9 @@ static int take_calls(PGresult **res, const struct wanted *w, struct arena *a, s
 	return 0;
 }
 
-enum { COL_SID, COL_BY_SID, COL_ID, COL_USER, COL_FAR };
+enum { COL_SID, COL_ID, COL_USER };
+
+static size_t row_count(const PGresult *res) { return res ? (size_t)PQntuples(res) : 0; }
 
 static struct call_row *call_of(struct store_loaded *l, const PGresult *res, int row)
 {
@@ -313,7 +351,7 @@ static int take_own_rows(const PGresult *res, struct arena *a, struct store_load
 	if (!there)
 		return OC_NOMEM;
 	for (int row = 0; row < PQntuples(res); row++) {
-		struct call_row *c = pg_get_bool(res, row, COL_BY_SID) ? call_of(l, res, row) : NULL;
+		struct call_row *c = call_of(l, res, row);
 		if (!c || slice_is_none(c->call_log_id) || !slice_eq(c->call_log_id, pg_peek(res, row, COL_ID)))
 			continue;
 		there[c - l->calls] = true;
@@ -350,7 +388,7 @@ static int claim_by_sid(const PGresult *res, struct arena *a, struct store_loade
 	int r = 0;
 
 	for (int row = 0; row < PQntuples(res) && r == 0; row++) {
-		struct call_row *c = pg_get_bool(res, row, COL_BY_SID) ? call_of(l, res, row) : NULL;
+		struct call_row *c = call_of(l, res, row);
 		if (!c || is_host_row(c) || (c->call_log_is_ours && slice_eq(c->call_log_id, pg_peek(res, row, COL_ID))))
 			continue;
 		call_log_id_from_sid(c->room_sid, made);
@@ -369,25 +407,23 @@ static int claim_by_name(const PGresult *res, struct arena *a, struct store_load
 {
 	int r = 0;
 
-	for (int row = 0; row < PQntuples(res) && r == 0; row++) {
-		struct call_row *c = pg_get_bool(res, row, COL_BY_SID) ? NULL : call_of(l, res, row);
+	for (int row = 0; row < (int)row_count(res) && r == 0; row++) {
+		struct call_row *c = call_of(l, res, row);
 		if (c && !is_host_row(c) && !is_taken(l, pg_peek(res, row, COL_ID)))
 			r = claim(res, row, a, c);
 	}
 	return r;
 }
 
-static int take_host_rows(const PGresult *res, struct arena *a, struct store_loaded *l)
+static int take_host_rows(PGresult **res, struct arena *a, struct store_loaded *l)
 {
-	if (!res)
+	if (!res[RES_HOST])
 		return 0;
-	int r = take_own_rows(res, a, l);
+	int r = take_own_rows(res[RES_HOST], a, l);
 	if (r == 0)
-		r = claim_by_sid(res, a, l);
-	return r < 0 ? r : claim_by_name(res, a, l);
+		r = claim_by_sid(res[RES_HOST], a, l);
+	return r < 0 ? r : claim_by_name(res[RES_HOST_NAMES], a, l);
 }
-
-static size_t row_count(const PGresult *res) { return res ? (size_t)PQntuples(res) : 0; }
 
 static int take_unbound(const PGresult *res, struct arena *a, struct store_loaded *l)
 {
@@ -466,7 +502,7 @@ static int take_answers(struct pg_store *s, const struct store_touch *t, const s
 		memcpy(s->before, l->calls, l->call_count * sizeof *l->calls);
 	s->before_count = l->call_count;
 	note_earlier_events(s, res[RES_FACTS]);
-	r = take_host_rows(res[RES_HOST], a, l);
+	r = take_host_rows(res, a, l);
 	l->unbound = ARENA_ARRAY(a, struct unbound_row, row_count(res[RES_UNBOUND]) + row_count(res[RES_LEG_WAITS]));
 	l->known = ARENA_ARRAY(a, bool, t->event_count);
 	l->known_hashes = ARENA_ARRAY(a, struct slice, t->event_count);
@@ -501,7 +537,9 @@ static int load(struct pg_store *s, const struct store_touch *t, struct arena *a
 			r = merge_found(of_legs, a, &w);
 	}
 	if (r == 0)
-		r = round_trip(c, t, &w, begun, deadline, a, res);
+		r = first_look(c, t, &w, begun, deadline, a, res);
+	if (r == 0 && is_worth_a_second_look(t, &w, res[RES_KNOWN]))
+		r = second_look(c, t, &w, deadline, res);
 	if (r == 0)
 		r = take_answers(s, t, &w, res, a, &l);
 	for (size_t i = 0; i < RES_COUNT; i++)

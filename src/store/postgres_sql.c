@@ -32,7 +32,12 @@ static const char load_facts_sql[] =
 	"  IS NOT NULL ELSE false END, f.\"watchAtMs\""
 	" FROM unnest($1::text[], $2::text[]) t (sid, name) LEFT JOIN call_facts f ON f.\"roomSid\" = t.sid";
 
-static const char load_known_sql[] = "SELECT \"eventId\"::text, \"bodyHash\"::text FROM livekit_call_events WHERE \"eventId\" = ANY ($1::text[])";
+/* And a row with an empty id where something has one of these names ($2), or a leg's mark waits: a second look is then worth its time. */
+static const char load_known_sql[] =
+	"SELECT \"eventId\"::text, \"bodyHash\"::text FROM livekit_call_events WHERE \"eventId\" = ANY ($1::text[]) UNION ALL SELECT '', NULL"
+	" WHERE EXISTS (SELECT FROM call_logs WHERE \"livekitRoomSid\" IS NULL AND \"livekitRoomName\" = ANY ($2::text[]))"
+	" OR EXISTS (SELECT FROM livekit_call_events WHERE \"roomSid\" IS NULL AND \"roomName\" = ANY ($2::text[]))"
+	" OR EXISTS (SELECT FROM livekit_call_events WHERE \"roomSid\" IS NULL AND \"sipCallId\" IS NOT NULL)";
 
 /* $2: the moment, ms; $3: the only tenant whose call it may be, NULL = any; $4: how late after the end, ms. */
 static const char load_names_sql[] =
@@ -73,6 +78,7 @@ static const struct {
 	void (*write)(const struct pg_schema *s, struct buf *b);
 } written[] = {
 	{ PG_STMT_LOAD_HOST, pg_sql_load_host },
+	{ PG_STMT_LOAD_HOST_NAMES, pg_sql_load_host_names },
 	{ PG_STMT_LOAD_UNBOUND, pg_sql_load_unbound },
 	{ PG_STMT_LOAD_LEG_WAITS, pg_sql_load_leg_waits },
 	{ PG_STMT_DUE_LEGS, pg_sql_due_legs },

@@ -45,15 +45,19 @@ static void put_match(struct buf *b, const struct pg_schema *s)
 
 #define NO_HOST_ROW_YET "f.\"callLogId\" IS NULL OR f.\"callLogIsOurs\" = 1"
 
-/* by_sid: rows with a call's SID, which the one that it has is among; else those without a SID that have its name, the nearest first. Most
- * often there are none of the latter, so one look at the index for all names comes before anything is reckoned. $1 SIDs, $2 names,
- * $3 starts, $4 now, $5 the SIDs whose names only call_facts knows. */
+/* Rows with a call's SID ($1), which the one that it has is among. */
 void pg_sql_load_host(const struct pg_schema *s, struct buf *b)
 {
-	buf_puts(b, "SELECT l.\"livekitRoomSid\"::text AS sid, true AS by_sid, l.id::text AS id, ");
+	buf_puts(b, "SELECT l.\"livekitRoomSid\"::text, l.id::text, ");
 	put_column(b, s, PG_CALL_LOGS, "userId", pg_sql_text, "l");
-	buf_puts(b, " AS user_id, 0::int8 AS far, l.id AS own_id FROM call_logs l WHERE l.\"livekitRoomSid\" = ANY ($1::text[])"
-		" UNION ALL SELECT t.sid, false, h.id, h.user_id, h.far::int8, h.own_id FROM (SELECT DISTINCT \"livekitRoomName\"::text AS name FROM call_logs"
+	buf_puts(b, " FROM call_logs l WHERE l.\"livekitRoomSid\" = ANY ($1::text[]) ORDER BY l.id");
+}
+
+/* Rows without a SID that have a call's name, the nearest first. $1 SIDs, $2 names, $3 starts, $4 now, $5 the SIDs whose names only call_facts
+ * knows. */
+void pg_sql_load_host_names(const struct pg_schema *s, struct buf *b)
+{
+	buf_puts(b, "SELECT t.sid, h.id, h.user_id FROM (SELECT DISTINCT \"livekitRoomName\"::text AS name FROM call_logs"
 		" WHERE \"livekitRoomSid\" IS NULL AND \"livekitRoomName\" = ANY ($2::text[] ||"
 		"  ARRAY(SELECT f.\"roomName\" FROM call_facts f WHERE f.\"roomSid\" = ANY ($5::text[])))) w"
 		" CROSS JOIN unnest($1::text[], $2::text[], $3::int8[]) t (sid, name, start_ms)"
@@ -64,7 +68,8 @@ void pg_sql_load_host(const struct pg_schema *s, struct buf *b)
 	put_match_lateral(b, s, "least(f.\"roomStartedAtMs\", t.start_ms)", "$4::int8");
 	buf_puts(b, " WHERE l.\"livekitRoomSid\" IS NULL AND l.\"livekitRoomName\" = w.name");
 	put_match(b, s);
-	buf_putf(b, " ORDER BY %s, l.id LIMIT %d) h WHERE coalesce(f.\"roomName\", t.name) = w.name ORDER BY far, sid, own_id", match_far, PG_CANDIDATES);
+	buf_putf(b, " ORDER BY %s, l.id LIMIT %d) h WHERE coalesce(f.\"roomName\", t.name) = w.name"
+		" ORDER BY h.far, t.sid, h.own_id", match_far, PG_CANDIDATES);
 }
 
 /* The partial indexes' own words, so that the planner can use them. */
