@@ -38,10 +38,11 @@ static bool ask(const struct asking *k, enum livekit_method method, const char *
 static void check_key(const struct asking *k, struct slice base)
 {
 	struct livekit_exchange x;
-	struct livekit_room *rooms;
+	struct slice *rooms;
 	struct event_participant *people;
 	const struct decode_options options = { .tenant_key_count = 0 };
 	size_t room_count, count;
+	bool complete;
 	if (!ask(k, LIVEKIT_LIST_ROOMS, "ListRooms", &x))
 		return;
 	if (livekit_read_rooms(x.reply.body, k->c->arena, &rooms, &room_count) != 0) {
@@ -50,7 +51,7 @@ static void check_key(const struct asking *k, struct slice base)
 	}
 	if (!ask(k, LIVEKIT_LIST_PARTICIPANTS, "ListParticipants", &x))
 		return;
-	if (livekit_read_participants(x.reply.body, &options, k->c->arena, &people, &count) != 0)
+	if (livekit_read_participants(x.reply.body, &options, k->c->arena, &people, &count, &complete) != 0)
 		check_fail(k->c, ITEM, SLICE("ListParticipants: the answer is not LiveKit's"), livekit_answer_mend(LIVEKIT_GARBAGE));
 	else
 		check_ok(ITEM, "%.*s answers key %.*s: %zu rooms", SLICE_FMT(base), SLICE_FMT(k->key->id), room_count);

@@ -43,20 +43,19 @@ static bool submit_mark(struct watcher *w, const struct event *e)
 
 static void note_result(struct watcher *w, struct pace *p, const struct livekit_exchange *x)
 {
-	bool well = x->answer == LIVEKIT_OK || x->answer == LIVEKIT_NOT_FOUND;
+	bool well = x->answer == LIVEKIT_OK || x->answer == LIVEKIT_NOT_FOUND, failed_before = p->pause_ms != 0;
 	metric_add(w->metrics, METRIC_WATCHER_REQUESTS, x->answer, 1);
 	if (well) {
 		pace_succeeded(p);
 		metric_set(w->metrics, METRIC_WATCHER_SUCCESS, 0, x->got_ms / 1000);
-		if (w->api_failing)
+		if (failed_before)
 			log_info("livekit_api_answers_again");
 	} else {
 		int64_t pause_ms = pace_failed(p, watcher_mono_ms(), x->retry_after_s);
-		if (!w->api_failing && !watcher_is_stopping(w))
+		if (!failed_before && !watcher_is_stopping(w))
 			log_warn("livekit_api_failing", LOG_Z("answer", livekit_answer_names[x->answer]), LOG_I("status", x->reply.status),
 				 LOG_S("detail", x->detail), LOG_Z("mend", livekit_answer_mend(x->answer)), LOG_I("pause_ms", pause_ms));
 	}
-	w->api_failing = !well;
 }
 
 /* One request at the pace of the key. False: no reply that tells anything. */
@@ -109,14 +108,14 @@ static bool is_known(const struct facts *f, const struct event_participant *p)
 	return false;
 }
 
-static bool ask_participants(const struct job *j, struct watch_reply *ret)
+static bool ask_participants(const struct job *j, struct watch_reply *ret, bool *ret_complete)
 {
 	struct livekit_exchange x;
 	struct event_participant *all;
 	size_t count;
 	if (!ask(j, LIVEKIT_LIST_PARTICIPANTS, &x))
 		return false;
-	if (!believe(j, &x, livekit_read_participants(x.reply.body, &j->w->o.decode, j->w->arena, &all, &count)))
+	if (!believe(j, &x, livekit_read_participants(x.reply.body, &j->w->o.decode, j->w->arena, &all, &count, ret_complete)))
 		return false;
 	*ret = reply_of(j->w, &x);
 	ret->participants = all;
@@ -127,14 +126,14 @@ static bool ask_participants(const struct job *j, struct watch_reply *ret)
 static bool ask_room(const struct job *j, struct watch_reply *ret)
 {
 	struct livekit_exchange x;
-	struct livekit_room *rooms;
+	struct slice *rooms;
 	size_t count;
 	if (!ask(j, LIVEKIT_LIST_ROOMS, &x) || !believe(j, &x, livekit_read_rooms(x.reply.body, j->w->arena, &rooms, &count)))
 		return false;
 	*ret = reply_of(j->w, &x);
 	ret->room_gone = true;
 	for (size_t i = 0; i < count; i++)
-		if (slice_eq(rooms[i].sid, j->row->room_sid))
+		if (slice_eq(rooms[i], j->row->room_sid))
 			ret->room_gone = false;
 	return true;
 }
@@ -151,21 +150,35 @@ static bool learn(const struct job *j, const struct watch_reply *reply)
 	return taken;
 }
 
+/* Are all phones there that have not left? */
+static bool has_every_leg(const struct facts *f, const struct watch_reply *people)
+{
+	for (size_t i = 0; i < f->session_count; i++) {
+		const struct fact_session *s = &f->sessions[i];
+		bool there = s->kind != KIND_SIP || !slice_is_none(s->ended.event_id);
+		for (size_t k = 0; k < people->participant_count && !there; k++)
+			there = slice_eq(people->participants[k].sip_call_id, s->call_id);
+		if (!there)
+			return false;
+	}
+	return true;
+}
+
 /* Who is there; and where that shows nobody of the call, whether its room is there at all: ListParticipants goes by name, and a next room may
  * have it by now. True when all was answered and what came of it is durable. */
 bool watcher_ask_room(const struct job *j)
 {
 	struct watch_reply people, room;
-	bool there = false, have_people = j->facts->room_name.n && ask_participants(j, &people);
+	bool complete = false, there = false, have_people = j->facts->room_name.n && ask_participants(j, &people, &complete);
 	for (size_t i = 0; have_people && i < people.participant_count; i++)
 		there |= is_known(j->facts, &people.participants[i]);
 	if (there)
-		return learn(j, &people);
+		return (!complete && !has_every_leg(j->facts, &people)) || learn(j, &people);
 	if (!ask_room(j, &room))
 		return false;
 	if (room.room_gone)
 		return learn(j, &room);
-	return have_people && learn(j, &people);
+	return have_people && (!complete || learn(j, &people));
 }
 
 static bool is_told(const struct facts *f, struct slice egress_id)

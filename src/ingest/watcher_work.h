@@ -34,7 +34,7 @@ struct watcher {
 	struct skew skew;
 	struct watched *watched[WATCHED_MAX];
 	size_t watched_count;
-	bool store_failing, api_failing;
+	bool store_failing;
 	sem_t answered;      /* by ingest */
 	pthread_t thread;
 	pthread_mutex_t lock; /* guards stopping */

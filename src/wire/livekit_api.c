@@ -1,6 +1,5 @@
 /* Requests to LiveKit's server API and its replies. A ParticipantInfo is read as the participant of a participant_joined event and an EgressInfo as
- * that of egress_ended: one decoder for webhooks and replies. Invariant: a list is given only when every entry of it could be read. Any
- * thread; no state, no clock. */
+ * that of egress_ended: one decoder for webhooks and replies. Any thread; no state, no clock. */
 #include "wire/livekit_api.h"
 
 #include "base/jsonw.h"
@@ -164,14 +163,14 @@ static bool is_json(struct slice content_type)
 	return content_type.n == json.n || content_type.p[json.n] == ';' || content_type.p[json.n] == ' ';
 }
 
-/* A whole document that is an object; 1, 0 where it is none, OC_NOMEM. */
+/* A whole document that is an object; 1, 0 where it is none, OC_NOMEM. A NUL in some text of a participant's makes it no less whole. */
 static int parse_object(struct slice body, struct arena *a, struct jdoc *ret)
 {
 	if (body.n > LIVEKIT_MAX_REPLY)
 		return 0;
 	if (jdoc_parse(body, a, ret) != 0)
 		return OC_NOMEM;
-	return ret->fault == JDOC_OK && jdoc_type_of(ret, 0) == JDOC_OBJECT;
+	return (ret->fault == JDOC_OK || ret->fault == JDOC_NUL) && jdoc_type_of(ret, 0) == JDOC_OBJECT;
 }
 
 static struct slice error_member(const struct livekit_reply *reply, struct slice name, struct arena *a)
@@ -241,23 +240,7 @@ static int find_list(struct slice body, struct slice name, struct arena *a, stru
 	return 0;
 }
 
-static int read_text(const struct jdoc *j, uint32_t object, struct slice name, size_t most, struct arena *a, struct slice *ret)
-{
-	uint32_t value = jdoc_member(j, object, name);
-	struct slice s = SLICE_NONE;
-	if (!value || jdoc_type_of(j, value) == JDOC_NULL)
-		return 0;
-	if (jdoc_type_of(j, value) != JDOC_STRING)
-		return OC_INVALID;
-	int r = jdoc_text(j, value, a, &s);
-	if (r == 0 && s.n > most)
-		r = OC_INVALID;
-	if (r == 0 && s.n)
-		*ret = s;
-	return r;
-}
-
-int livekit_read_rooms(struct slice body, struct arena *a, struct livekit_room **ret, size_t *ret_count)
+int livekit_read_rooms(struct slice body, struct arena *a, struct slice **ret, size_t *ret_count)
 {
 	struct jdoc j;
 	uint32_t array;
@@ -265,19 +248,18 @@ int livekit_read_rooms(struct slice body, struct arena *a, struct livekit_room *
 	int r = find_list(body, SLICE("rooms"), a, &j, &array, &count);
 	if (r < 0)
 		return r;
-	struct livekit_room *rooms = ARENA_ARRAY(a, struct livekit_room, count);
-	if (!rooms)
+	struct slice *sids = ARENA_ARRAY(a, struct slice, count);
+	if (!sids)
 		return OC_NOMEM;
 	for (uint32_t item = jdoc_first(&j, array); item < jdoc_end(&j, array); item = jdoc_after(&j, item), n++) {
-		r = read_text(&j, item, SLICE("sid"), EVENT_MAX_ID, a, &rooms[n].sid);
-		if (r == 0)
-			r = read_text(&j, item, SLICE("name"), EVENT_MAX_NAME, a, &rooms[n].name);
-		if (r == 0 && slice_is_none(rooms[n].sid))
-			r = OC_INVALID;
-		if (r < 0)
-			return r;
+		uint32_t sid = jdoc_member(&j, item, SLICE("sid"));
+		if (!sid || jdoc_type_of(&j, sid) != JDOC_STRING)
+			return OC_INVALID;
+		r = jdoc_text(&j, sid, a, &sids[n]);
+		if (r < 0 || sids[n].n == 0 || sids[n].n > EVENT_MAX_ID)
+			return r < 0 ? r : OC_INVALID;
 	}
-	*ret = rooms;
+	*ret = sids;
 	*ret_count = count;
 	return 0;
 }
@@ -316,8 +298,9 @@ static bool is_leaving(const struct jdoc *j, uint32_t participant)
 }
 
 int livekit_read_participants(struct slice body, const struct decode_options *options, struct arena *a,
-			      struct event_participant **ret, size_t *ret_count)
+			      struct event_participant **ret, size_t *ret_count, bool *ret_complete)
 {
+	bool complete = true;
 	struct jdoc j;
 	uint32_t array;
 	size_t count, n = 0;
@@ -330,15 +313,16 @@ int livekit_read_participants(struct slice body, const struct decode_options *op
 	for (uint32_t item = jdoc_first(&j, array); item < jdoc_end(&j, array); item = jdoc_after(&j, item)) {
 		struct event e;
 		r = decode_as("participant_joined", "participant", jdoc_raw(&j, item), options, a, &e);
-		if (r == 0 && slice_is_none(e.participant.sid))
-			r = OC_INVALID;
-		if (r < 0)
+		if (r < 0 && r != OC_INVALID)
 			return r;
-		if (!is_leaving(&j, item))
+		bool readable = r == 0 && e.participant.sid.n;
+		complete &= readable;
+		if (readable && !is_leaving(&j, item))
 			all[n++] = e.participant;
 	}
 	*ret = all;
 	*ret_count = n;
+	*ret_complete = complete;
 	return 0;
 }
 
@@ -392,20 +376,21 @@ int livekit_read_egresses(struct slice body, struct arena *a, struct livekit_egr
 	struct livekit_egress *all = ARENA_ARRAY(a, struct livekit_egress, count);
 	if (!all)
 		return OC_NOMEM;
-	for (uint32_t item = jdoc_first(&j, array); item < jdoc_end(&j, array); item = jdoc_after(&j, item), n++) {
+	for (uint32_t item = jdoc_first(&j, array); item < jdoc_end(&j, array); item = jdoc_after(&j, item)) {
 		struct event e;
 		r = decode_as("egress_ended", "egressInfo", jdoc_raw(&j, item), &options, a, &e);
-		if (r == 0 && e.egress.egress_id.n + sizeof EGRESS_EVENT_ID > EVENT_MAX_ID)
-			r = OC_INVALID;
-		if (r < 0)
+		if (r < 0 && r != OC_INVALID)
 			return r;
+		if (r == OC_INVALID || e.egress.egress_id.n + sizeof EGRESS_EVENT_ID > EVENT_MAX_ID)
+			continue;
 		all[n] = (struct livekit_egress){ .egress_id = e.egress.egress_id, .room_sid = e.room.sid, .status = e.egress.status };
 		if (is_final(e.egress.status) && e.egress.egress_id.n && e.room.sid.n)
 			r = write_egress_event(&e.egress, jdoc_raw(&j, item), a, &all[n].event);
 		if (r < 0)
 			return r;
+		n++;
 	}
 	*ret = all;
-	*ret_count = count;
+	*ret_count = n;
 	return 0;
 }

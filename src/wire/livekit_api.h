@@ -1,7 +1,7 @@
 /* LiveKit's server API: Twirp over HTTP, JSON both ways. Makes requests with their token and reads the replies; sends nothing itself.
  *
- * A reply is believed whole or not at all: an absence in it is a finding, so whatever is not exactly what LiveKit answers (another status,
- * another content type, JSON that is cut off, an entry that cannot be read) is no reply. Decoding is protojson as in decode.h.
+ * An absence in a reply is a finding, so whatever is not exactly what LiveKit answers (another status, another content type, JSON that is cut
+ * off) is no reply. What participants write about themselves can make their own entry unreadable, but nobody else's. protojson as in decode.h.
  * Sources: livekit pkg/service/auth.go:71-77,184-219 (bearer token, grants), protocol livekit_room.proto, livekit_egress.proto; Twirp's errors:
  * twitchtv/twirp docs/errors. Thread-safe, no clock. */
 #pragma once
@@ -79,14 +79,13 @@ struct slice livekit_error_text(const struct livekit_reply *reply, struct arena 
 
 /* The bodies of OK. OC_INVALID: not what LiveKit answers, conclude nothing. Strings point into `body` or `a`. */
 
-struct livekit_room {
-	struct slice sid, name;
-};
-OC_NODISCARD int livekit_read_rooms(struct slice body, struct arena *a, struct livekit_room **ret, size_t *ret_count);
+/* The SIDs of the rooms. */
+OC_NODISCARD int livekit_read_rooms(struct slice body, struct arena *a, struct slice **ret, size_t *ret_count);
 
-/* Those that are in the room; one that is just leaving (DISCONNECTED) is not among them. */
+/* Those that are in the room; one that is just leaving (DISCONNECTED) is not among them. *ret_complete: every entry could be read; else nothing
+ * follows from who is not there. */
 OC_NODISCARD int livekit_read_participants(struct slice body, const struct decode_options *options, struct arena *a,
-	struct event_participant **ret, size_t *ret_count);
+	struct event_participant **ret, size_t *ret_count, bool *ret_complete);
 
 /* An egress, as the egress_ended event that LiveKit would have sent about it. */
 struct livekit_egress {
@@ -94,5 +93,5 @@ struct livekit_egress {
 	enum egress_status status;
 	struct slice event; /* JSON of the event; none while the egress goes on */
 };
-/* The event's id is made from the egress id and createdAt from the egress's own end, so that whoever finds it finds the same event. */
+/* Entries that cannot be read are left out. The event's id is made from the egress id and createdAt from the egress's own end, so that whoever finds it finds the same event. */
 OC_NODISCARD int livekit_read_egresses(struct slice body, struct arena *a, struct livekit_egress **ret, size_t *ret_count);

@@ -193,6 +193,23 @@ def test_the_key_that_signed_the_call_asks(watch, server):
     assert {r.claims["iss"] for r in server.wait_asked(3)} == {"otherkey"}
 
 
+def test_a_key_that_the_server_does_not_know_hinders_no_other(watch, server):
+    """Two servers, one address: rooms of the other one are no more concluded upon than its key is taken."""
+    daemon = watch(env={"LIVEKIT_KEYS": "otherkey: of another server"})
+    foreign, call = ringing(), ringing()
+    for event in (foreign.event("room_started", 0), foreign.event("participant_joined", 1, participant=foreign.sip("dialing", False))):
+        body = json.dumps(event).encode()
+        daemon.post(body, signing.sign(body, key="otherkey", secret="of another server"))
+    show(server, call)
+    dial(daemon, call)
+    server.wait_asked(10, "RoomService/ListParticipants")
+    assert requests(daemon, "denied") >= 1
+    show(server, call, "active", True)
+    wait_for(lambda: marks(daemon, "answered"))
+    assert {m["roomSid"] for m in marks(daemon)} == {call.sid}
+    assert {r.body["room"] for r in server.asked("RoomService/ListParticipants")} == {call.name}
+
+
 def test_two_nodes_ask_about_a_call_once(start_daemon, server, new_database):
     database = new_database("postgres")
     args, env = ("--watch-interval", "200", "--watch-rate", "50"), {"LIVEKIT_URL": server.url}
@@ -262,6 +279,19 @@ def test_a_leg_that_is_gone_from_its_room_is_an_end(watch, server):
     server.participants[call.name] = [participant({"sid": call.agent, "identity": "agent-x", "kind": "AGENT", "joinedAt": "1"})]
     wait_for(lambda: marks(daemon, "ended"), CONFIRM_S + 10)
     assert [m["sipCallId"] for m in marks(daemon, "ended")] == [call.call_id]
+
+
+def test_a_participant_that_cannot_be_read_hides_no_answer_and_proves_no_absence(watch, server):
+    daemon = watch()
+    call = ringing()
+    odd = participant({"sid": "PA_odd", "identity": "x" * 2000, "metadata": "a\0b"})
+    server.rooms[call.name] = call.sid
+    server.participants[call.name] = [odd]
+    dial(daemon, call)
+    time.sleep(CONFIRM_S + 4)
+    assert marks(daemon) == []
+    server.participants[call.name] = [odd, participant(call.sip("active", True))]
+    wait_for(lambda: marks(daemon, "answered"))
 
 
 def test_a_leg_that_comes_back_has_not_ended(watch, server):

@@ -19,6 +19,7 @@
 static struct arena *arena;
 static const struct signing_key key = { { "devkey", 6 }, { "secret", 6 } };
 static const struct decode_options options = { .tenant_key_count = 0 };
+static bool complete;
 
 static int make_arena(void **state)
 {
@@ -192,19 +193,17 @@ static void only_what_livekit_answers_is_a_list(void **state)
 	static const char *const bad[] = {
 		"", "{", "null", "[]", "{}", "\"rooms\"", "{\"rooms\":null,\"participants\":null,\"items\":null}", "{\"rooms\":{},\"participants\":{},\"items\":{}}",
 		"{\"rooms\":[],\"participants\":[],\"items\":[]", "{\"rooms\":[1],\"participants\":[1],\"items\":[1]}",
-		"{\"rooms\":[null],\"participants\":[null],\"items\":[null]}", "{\"rooms\":[{}],\"participants\":[{}],\"items\":[{\"egress_id\":7}]}",
-		"{\"rooms\":[{\"sid\":7}],\"participants\":[{\"sid\":7}],\"items\":[{\"status\":{}}]}",
+		"{\"rooms\":[null],\"participants\":[null],\"items\":[null]}",
 		"{\"rooms\":[],\"rooms\":[],\"participants\":[],\"participants\":[],\"items\":[],\"items\":[]}", "{\"code\":\"internal\",\"msg\":\"\"}",
-		"{\"rooms\":[{\"sid\":\"RM_1\"},{}],\"participants\":[{\"sid\":\"PA_1\"},{\"sid\":\"PA_2\",\"joined_at_ms\":\"x\"}],\"items\":[{\"started_at\":-1}]}",
 	};
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
 		struct slice body = slice_cstr(bad[i]);
-		struct livekit_room *rooms;
+		struct slice *rooms;
 		struct event_participant *people;
 		struct livekit_egress *egresses;
 		size_t n;
 		assert_int_equal(livekit_read_rooms(body, arena, &rooms, &n), OC_INVALID);
-		assert_int_equal(livekit_read_participants(body, &options, arena, &people, &n), OC_INVALID);
+		assert_int_equal(livekit_read_participants(body, &options, arena, &people, &n, &complete), OC_INVALID);
 		assert_int_equal(livekit_read_egresses(body, arena, &egresses, &n), OC_INVALID);
 	}
 }
@@ -217,11 +216,41 @@ static void both_spellings_and_numbers_are_read(void **state)
 	struct slice body = SLICE("{\"participants\":[{\"sid\":\"PA_1\",\"identity\":\"sip_1\",\"kind\":3,\"joinedAtMs\":1795352847166,\"state\":2,"
 		"\"attributes\":{\"sip.callID\":\"SCL_1\",\"sip.callStatus\":\"active\",\"sip.callTag\":\"t\"}},"
 		"{\"sid\":\"PA_2\",\"kind\":\"AGENT\",\"joined_at\":\"1795352846\",\"unheard_of\":[{}]}]}");
-	assert_int_equal(livekit_read_participants(body, &options, arena, &p, &n), 0);
-	assert_int_equal(n, 2);
+	assert_int_equal(livekit_read_participants(body, &options, arena, &p, &n, &complete), 0);
+	assert_true(n == 2 && complete);
 	assert_true(p[0].kind == KIND_SIP && p[0].sip_call_tag && p[0].sip_status == STATUS_ACTIVE && p[0].joined_at_ms == 1795352847166);
 	assert_true(slice_eq_cstr(p[0].sip_call_id, "SCL_1"));
 	assert_true(p[1].kind == KIND_AGENT && p[1].joined_at_ms == INT64_C(1795352846000) && p[1].joined_at_whole_s);
+}
+
+static void a_room_without_a_sid_is_no_room_of_livekits(void **state)
+{
+	(void)state;
+	static const char *const bad[] = { "{}", "{\"sid\":7}", "{\"sid\":\"\"}", "{\"sid\":null}", "{\"sid\":\"RM_\\u0000\"}" };
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		char body[128];
+		struct slice *sids;
+		size_t n;
+		snprintf(body, sizeof body, "{\"rooms\":[{\"sid\":\"RM_1\"},%s]}", bad[i]);
+		assert_int_equal(livekit_read_rooms(slice_cstr(body), arena, &sids, &n), OC_INVALID);
+	}
+}
+
+static void what_one_writes_of_oneself_hides_nobody_else(void **state)
+{
+	(void)state;
+	static const char *const odd[] = { "{}", "{\"sid\":7}", "{\"sid\":\"PA_2\",\"joined_at_ms\":\"x\"}", "{\"sid\":\"PA_2\",\"metadata\":\"a\\u0000b\"}",
+		"{\"sid\":\"PA_2\",\"attributes\":[]}" };
+	for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+		char body[256];
+		struct event_participant *p;
+		size_t n;
+		snprintf(body, sizeof body, "{\"participants\":[%s,{\"sid\":\"PA_1\"}]}", odd[i]);
+		assert_int_equal(livekit_read_participants(slice_cstr(body), &options, arena, &p, &n, &complete), 0);
+		assert_false(complete);
+		assert_int_equal(n, 1);
+		assert_true(slice_eq_cstr(p[0].sid, "PA_1"));
+	}
 }
 
 static void who_is_just_leaving_is_not_there(void **state)
@@ -230,7 +259,7 @@ static void who_is_just_leaving_is_not_there(void **state)
 	struct event_participant *p;
 	size_t n;
 	struct slice body = SLICE("{\"participants\":[{\"sid\":\"PA_1\",\"state\":\"DISCONNECTED\"},{\"sid\":\"PA_2\",\"state\":3},{\"sid\":\"PA_3\",\"state\":\"JOINED\"}]}");
-	assert_int_equal(livekit_read_participants(body, &options, arena, &p, &n), 0);
+	assert_int_equal(livekit_read_participants(body, &options, arena, &p, &n, &complete), 0);
 	assert_int_equal(n, 1);
 	assert_true(slice_eq_cstr(p[0].sid, "PA_3"));
 }
@@ -243,7 +272,7 @@ static void a_recording_that_ended_is_an_event_and_one_that_goes_on_is_none(void
 	size_t n;
 	struct slice body = SLICE("{\"items\":[{\"egress_id\":\"EG_1\",\"room_id\":\"RM_1\",\"room_name\":\"a\",\"status\":\"EGRESS_COMPLETE\",\"started_at\":\"1795353134936619503\","
 		"\"ended_at\":\"1795353139913432948\",\"file_results\":[{\"location\":\"https://bucket.example.com/a.ogg\"}],\"error\":\"\"},"
-		"{\"egress_id\":\"EG_2\",\"room_id\":\"RM_1\",\"status\":1},{\"egress_id\":\"\",\"room_id\":\"RM_1\",\"status\":\"EGRESS_FAILED\"}],\"next_page_token\":null}");
+		"{\"egress_id\":\"EG_2\",\"room_id\":\"RM_1\",\"status\":1},{\"egress_id\":7},{\"started_at\":-1},{\"egress_id\":\"\",\"room_id\":\"RM_1\",\"status\":\"EGRESS_FAILED\"}],\"next_page_token\":null}");
 	assert_int_equal(livekit_read_egresses(body, arena, &e, &n), 0);
 	assert_int_equal(n, 3);
 	assert_true(slice_eq_cstr(e[0].egress_id, "EG_1") && slice_eq_cstr(e[0].room_sid, "RM_1") && e[0].status == EGRESS_COMPLETE);
@@ -286,7 +315,7 @@ static void check_recorded(json_t *row)
 	struct slice what = text_of(row, "what"), method = text_of(row, "method"), body = text_of(row, "body");
 	const struct livekit_reply reply = { (long)json_integer_value(json_object_get(row, "status")), text_of(json_object_get(row, "headers"), "Content-Type"), body };
 	enum livekit_answer x = livekit_answer_of(&reply, arena);
-	struct livekit_room *rooms;
+	struct slice *rooms;
 	struct event_participant *people;
 	struct livekit_egress *egresses;
 	size_t n;
@@ -295,7 +324,7 @@ static void check_recorded(json_t *row)
 		if (slice_eq_cstr(method, "livekit.RoomService/ListRooms"))
 			assert_int_equal(livekit_read_rooms(body, arena, &rooms, &n), 0);
 		if (slice_eq_cstr(method, "livekit.RoomService/ListParticipants"))
-			assert_int_equal(livekit_read_participants(body, &options, arena, &people, &n), 0);
+			assert_int_equal(livekit_read_participants(body, &options, arena, &people, &n, &complete), 0);
 		if (slice_eq_cstr(method, "livekit.Egress/ListEgress"))
 			assert_int_equal(livekit_read_egresses(body, arena, &egresses, &n), 0);
 		if (slice_eq_cstr(what, "ListEgress all"))
@@ -312,11 +341,11 @@ static void check_recorded(json_t *row)
 
 static size_t rooms_in(const char *json, const char *sid)
 {
-	struct livekit_room *rooms;
+	struct slice *rooms;
 	size_t n, found = 0;
 	assert_int_equal(livekit_read_rooms(slice_cstr(json), arena, &rooms, &n), 0);
 	for (size_t i = 0; i < n; i++)
-		found += slice_eq_cstr(rooms[i].sid, sid);
+		found += slice_eq_cstr(rooms[i], sid);
 	return found;
 }
 
@@ -333,7 +362,7 @@ static void check_poll(json_t *row)
 {
 	struct event_participant *p;
 	size_t n;
-	assert_int_equal(livekit_read_participants(text_of(row, "body"), &options, arena, &p, &n), 0);
+	assert_int_equal(livekit_read_participants(text_of(row, "body"), &options, arena, &p, &n, &complete), 0);
 	for (size_t i = 0; i < n; i++)
 		if (p[i].kind == KIND_SIP) {
 			assert_true(p[i].sip_call_id.n > 0 && p[i].joined_at_ms > 0);
@@ -366,6 +395,8 @@ int main(void)
 		cmocka_unit_test(what_an_error_says_is_shown_where_it_is_fit_to_be),
 		cmocka_unit_test(only_what_livekit_answers_is_a_list),
 		cmocka_unit_test(both_spellings_and_numbers_are_read),
+		cmocka_unit_test(a_room_without_a_sid_is_no_room_of_livekits),
+		cmocka_unit_test(what_one_writes_of_oneself_hides_nobody_else),
 		cmocka_unit_test(who_is_just_leaving_is_not_there),
 		cmocka_unit_test(a_recording_that_ended_is_an_event_and_one_that_goes_on_is_none),
 		cmocka_unit_test(recorded_replies_are_read),
