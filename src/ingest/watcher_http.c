@@ -11,6 +11,7 @@
 #include "base/clock.h"
 
 #define POLL_MS 1000
+#define USER_AGENT ("User-Agent: outcomed/" OUTCOMED_VERSION)
 
 struct livekit_client {
 	CURLM *multi;
@@ -81,7 +82,7 @@ void livekit_client_interrupt(struct livekit_client *c)
 
 static struct curl_slist *headers_of(struct slice token)
 {
-	static const char *const fixed[] = { "Content-Type: application/json", "Accept: application/json", "Expect:", "User-Agent: outcomed/" OUTCOMED_VERSION };
+	static const char *const fixed[] = { "Content-Type: application/json", "Accept: application/json", "Expect:", USER_AGENT };
 	_cleanup_buf_ struct buf authorization = BUF_INIT;
 	buf_puts(&authorization, "Authorization: Bearer ");
 	buf_put(&authorization, token);

@@ -9,6 +9,7 @@
 
 #include "wire/decode.h"
 #include "wire/jwt.h"
+#include "wire/livekit_api.h"
 #include "wire/redact.h"
 #include "wire/routes.h"
 #include "wire/signature.h"
@@ -119,6 +120,44 @@ static int parse_keys(struct arena *a)
 	return keyring_parse(SLICE("a: b, c: d"), a, &keys, &n);
 }
 
+static int ask_livekit(struct arena *a)
+{
+	struct livekit_request q = { .path = SLICE_NONE };
+	struct slice base;
+	int rc = livekit_base_url(SLICE("wss://livekit.example.com"), a, &base);
+	if (rc == 0)
+		rc = livekit_request_make(LIVEKIT_LIST_PARTICIPANTS, SLICE("room"), &key, 1795352846, a, &q);
+	assert_int_equal(slice_is_none(q.path), rc != 0);
+	return rc;
+}
+
+static int read_rooms(struct arena *a)
+{
+	struct slice *sids;
+	size_t n;
+	return livekit_read_rooms(SLICE("{\"rooms\":[{\"sid\":\"R\\u004d_1\"}]}"), a, &sids, &n);
+}
+
+static int read_participants(struct arena *a)
+{
+	struct event_participant *p;
+	size_t n = 7;
+	bool complete;
+	int rc = livekit_read_participants(SLICE("{\"participants\":[{\"sid\":\"PA_1\",\"kind\":\"SIP\",\"attributes\":{\"sip.callID\":\"SC\\u004c\"}}]}"), &options, a,
+		&p, &n, &complete);
+	assert_int_equal(n, rc ? 7 : 1);
+	return rc;
+}
+
+static int read_egresses(struct arena *a)
+{
+	struct livekit_egress *e;
+	size_t n = 7;
+	int rc = livekit_read_egresses(SLICE("{\"items\":[{\"egress_id\":\"EG_1\",\"room_id\":\"RM_1\",\"status\":\"EGRESS_COMPLETE\"}]}"), a, &e, &n);
+	assert_int_equal(n, rc ? 7 : 1);
+	return rc;
+}
+
 static void decoding_says_so(void **state)
 {
 	(void)state;
@@ -157,6 +196,15 @@ static void key_rings_say_so(void **state)
 	fail_each(parse_keys);
 }
 
+static void livekits_api_says_so(void **state)
+{
+	(void)state;
+	fail_each(ask_livekit);
+	fail_each(read_rooms);
+	fail_each(read_participants);
+	fail_each(read_egresses);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -165,6 +213,7 @@ int main(void)
 		cmocka_unit_test(routes_say_so),
 		cmocka_unit_test(signing_and_verifying_say_so),
 		cmocka_unit_test(key_rings_say_so),
+		cmocka_unit_test(livekits_api_says_so),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
