@@ -175,7 +175,7 @@ static const struct rule RULES[] = {
 	  "announcement) is the rare other cause.", OR(ALT(NO_ANSWER, RING_TIMEOUT), ALT(NO_ANSWER, UNAVAILABLE), ALT(FAILED, INVALID_NUMBER)))
 	ROW("out-silent-trunk", OUT, NO, R(USER_UNAVAILABLE) | R(CLIENT_INITIATED), NOT_RUNG, FAILED, TRUNK_FAILURE, LIKELY, TRUNK,
 	  "After {seconds} s in dialing the INVITE ran out of time: nothing answers at the trunk's address.",
-	  .min_s = 31, .max_s = 33, OR(ALT(NO_ANSWER, UNAVAILABLE), ALT(NO_ANSWER, RING_TIMEOUT)))
+	  .min_s = 31, .max_s = 33, OR(ALT(NO_ANSWER, UNAVAILABLE), ALT(NO_ANSWER, RING_TIMEOUT), ALT(BUSY, DECLINED)))
 	ROW("out-never-rang", OUT, NO, R(USER_UNAVAILABLE), NOT_RUNG, NO_ANSWER, RING_TIMEOUT, LIKELY, UNKNOWN,
 	  "The trunk took the call but nothing rang for {seconds} s, until the time limit.", .min_s = 34, OR(ALT(FAILED, TRUNK_FAILURE)))
 	ROW("out-unavailable", OUT, NO, R(USER_UNAVAILABLE), ANY_S, FAILED, INVALID_NUMBER, AMBIGUOUS, UNKNOWN,
@@ -210,7 +210,7 @@ static const struct rule RULES[] = {
 	/* ---- inbound, answered ---- */
 	ROW("in-bridge-unanswered", IN, YES, ANY_R, ANY_S, COMPLETED, HANGUP, AMBIGUOUS, UNKNOWN,
 	  "LiveKit answers the caller as soon as a second phone leg is there, but that leg was never answered, and nobody else could be heard.",
-	  .flags = FLAG_BRIDGE_ONLY, OR(ALT(NO_ANSWER, AGENT_UNAVAILABLE), ALT(NO_ANSWER, CALLER_ABANDONED)))
+	  .flags = FLAG_BRIDGE_ONLY, OR(ALT(NO_ANSWER, AGENT_UNAVAILABLE), ALT(NO_ANSWER, CALLER_ABANDONED), ALT(FAILED, SETUP_FAILED)))
 	ROW("in-let-in-alone", IN, YES, R(CLIENT_INITIATED) | APP_ENDED | R(ROOM_CLOSED) | NO_LEAVE, ANY_S, NO_ANSWER, AGENT_UNAVAILABLE, LIKELY,
 	  AGENT, "LiveKit took the call to ask for a PIN and let the caller in, but nobody else could be heard in the room.",
 	  .flags = FLAG_LET_IN_ALONE, OR(ALT(COMPLETED, HANGUP), ALT(FAILED, MEDIA_TIMEOUT)))

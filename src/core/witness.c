@@ -72,6 +72,12 @@ static int later_cmp(const struct fact_mark *x, const struct fact_mark *y)
 #define NO_LEG SIZE_MAX
 #define UNSEEN_LEG (SIZE_MAX - 1)
 
+/* Whoever dials has the result of a failed attempt at once: the leg that ended about then is meant, though the next may have begun. */
+static bool ended_about(const struct leg *leg, int64_t at_ms)
+{
+	return leg->gone_s && leg->to_lo <= at_ms + PLAUSIBLE_MS && at_ms <= leg->to_hi + PLAUSIBLE_MS;
+}
+
 /* Which leg a mark is about: the one it names, else the one that was tried last before its time; NO_LEG: the room. */
 static size_t leg_of_mark(const struct room_view *v, const struct fact_mark *m)
 {
@@ -87,6 +93,9 @@ static size_t leg_of_mark(const struct room_view *v, const struct fact_mark *m)
 	for (size_t i = 0; i < v->leg_count; i++)
 		if (last == NO_LEG || !m->mark.at_ms || v->legs[i].joined_at_ms <= m->mark.at_ms)
 			last = i;
+	for (size_t i = last; i != NO_LEG && i > 0 && claim_of(m) == CLAIM_REFUSED && !ended_about(&v->legs[last], m->mark.at_ms); i--)
+		if (ended_about(&v->legs[i - 1], m->mark.at_ms))
+			return i - 1;
 	bool early = last != NO_LEG && m->mark.at_ms && m->mark.at_ms + BEFORE_ANY_LEG_MS < v->legs[0].joined_at_ms;
 	return early ? UNSEEN_LEG : last;
 }

@@ -178,8 +178,9 @@ static void take_poll(struct file *f, json_t *row)
 	static const struct decode_options OPTIONS = { .tenant_keys = NULL };
 	struct watch_reply reply = { .asked_ms = number_of(row, "sentAtMs"), .got_ms = number_of(row, "repliedAtMs") };
 	struct event_participant *people;
+	bool complete;
 	if (number_of(row, "status") != 200 || f->count != 1 ||
-	    livekit_read_participants(text_of(f, row, "body"), &OPTIONS, f->a, &people, &reply.participant_count) < 0)
+	    livekit_read_participants(text_of(f, row, "body"), &OPTIONS, f->a, &people, &reply.participant_count, &complete) < 0 || !complete)
 		return;
 	reply.participants = people;
 	learn_from(f, &f->calls[0], &reply, &memory);

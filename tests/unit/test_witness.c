@@ -48,6 +48,32 @@ static void a_mark_goes_to_the_leg_that_it_names_or_that_was_tried_last(void **s
 	assert_int_equal(v.legs[1].marks.refused->mark.sip_code, 404);
 }
 
+static void a_result_that_comes_as_the_next_leg_begins_is_the_ended_legs(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	dial(h);
+	leaves(h, &CALLEE, REASON_CLIENT_INITIATED, STATUS_DIALING, false, 4900);
+	joins(h, &REDIAL, STATUS_DIALING, 5030);
+	(void)marks(h, MARK_SIP_RESULT, MARK_SOURCE_DIALER, 503, 5100);
+	(void)marks(h, MARK_SIP_RESULT, MARK_SOURCE_APP, 486, 25000);
+	leaves(h, &REDIAL, REASON_USER_REJECTED, STATUS_RINGING, false, 25000);
+	struct room_view v = view_of(h);
+	assert_int_equal(v.legs[0].marks.refused->mark.sip_code, 503);
+	assert_int_equal(v.legs[1].marks.refused->mark.sip_code, 486);
+}
+
+static void a_mark_from_long_before_any_leg_is_about_none_of_them(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	joins(h, &REDIAL, STATUS_DIALING, 5030);
+	(void)marks(h, MARK_SIP_RESULT, MARK_SOURCE_DIALER, 486, -2000);
+	struct room_view v = view_of(h);
+	assert_null(v.legs[0].marks.refused);
+	assert_non_null(v.unseen_leg);
+}
+
 static void the_dialer_is_believed_before_the_agent(void **state)
 {
 	(void)state;
@@ -356,6 +382,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_mark_goes_to_the_leg_that_it_names_or_that_was_tried_last),
+		cmocka_unit_test(a_result_that_comes_as_the_next_leg_begins_is_the_ended_legs),
+		cmocka_unit_test(a_mark_from_long_before_any_leg_is_about_none_of_them),
 		cmocka_unit_test(the_dialer_is_believed_before_the_agent),
 		cmocka_unit_test(a_later_mark_of_the_same_source_replaces_the_earlier_one),
 		cmocka_unit_test(a_later_word_takes_back_the_answer),
