@@ -72,6 +72,13 @@ def test_a_busy_call_is_told_with_its_rule_and_its_doubt(explain):
     assert " ".join(text.split()).count("The dialer's SIP code would settle it.") == 1
 
 
+def test_the_readme_shows_what_is_printed(explain):
+    readme = (capture_files.FOLDER.parent.parent / "README.md").read_text()
+    block = readme.split("$ outcomed explain tests/captures/out-486.jsonl\n")[1].split("```")[0]
+    printed = {" ".join(line.split()) for line in explain(BUSY, env=UTF8)[1].splitlines()}
+    assert {" ".join(line.split()) for line in block.splitlines()} <= printed
+
+
 def test_times_run_from_the_beginning_and_never_back(explain):
     for name in ("out-486", "in-answered-bye", "dis-server-kill9", "egress-failed", "web-duplicate-identity"):
         _, text, _ = explain(capture_files.FOLDER / f"{name}.jsonl")
