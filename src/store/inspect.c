@@ -41,7 +41,7 @@ static const char sqlite_catalog[] =
 
 static const char postgres_catalog[] =
 	"WITH t AS (SELECT oid, relname FROM pg_class WHERE relkind IN ('r', 'p') AND pg_table_is_visible(oid) "
-	"AND relname IN ('livekit_call_events', 'call_logs', 'call_facts')) "
+	"AND relname IN ('livekit_call_events', 'call_logs', 'call_facts', 'call_legs', 'call_revisions')) "
 	"SELECT 'table', relname, relname FROM t "
 	"UNION ALL SELECT 'column', t.relname, a.attname FROM t JOIN pg_attribute a ON a.attrelid = t.oid WHERE a.attnum > 0 AND NOT a.attisdropped "
 	"UNION ALL SELECT 'index', t.relname, i.relname FROM t JOIN pg_index x ON x.indrelid = t.oid JOIN pg_class i ON i.oid = x.indexrelid "
