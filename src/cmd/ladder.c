@@ -259,8 +259,10 @@ static int put_time(struct ladder *l, const struct told *t, struct slice *ret)
 	const char *about = t->exact ? " " : l->t->utf8 ? "\xe2\x89\x88" : "~";
 	if (ms < 3600 * 1000)
 		snprintf(text, sizeof text, "%s%lld.%03d", about, (long long)(ms / 1000), (int)(ms % 1000));
-	else
+	else if (ms < 100 * 3600000LL)
 		snprintf(text, sizeof text, "%s%lld:%02d:%02d", about, (long long)(ms / 3600000), (int)(ms / 60000 % 60), (int)(ms / 1000 % 60));
+	else
+		snprintf(text, sizeof text, "%s%lld d", about, (long long)(ms / 86400000));
 	return arena_copy(l->a, slice_cstr(text), ret) ? 0 : OC_NOMEM;
 }
 

@@ -136,6 +136,8 @@ struct slice terminal_line(struct slice *rest, size_t columns)
 {
 	size_t width = 0, end = 0, word = 0, part = 0;
 	struct slice all = *rest;
+	if (all.n == 0)
+		return SLICE("");
 	for (size_t bytes; end < all.n; end += bytes) {
 		width += width_of(take_character(slice_of(all.p + end, all.n - end), &bytes));
 		if (width > columns && end > 0)

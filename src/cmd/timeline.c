@@ -149,6 +149,8 @@ static int add_rows(const struct jdoc *j, uint32_t array, const struct decode_op
 			return OC_INVALID;
 		}
 		r = add_json_row(j, row, o, a, list);
+		if (r == OC_INVALID)
+			*ret_message = SLICE("a text of a row cannot be read");
 	}
 	return r;
 }
@@ -176,8 +178,11 @@ int told_read(struct slice text, const struct decode_options *o, struct arena *a
 			return add_rows(&j, events, o, a, list, ret_message);
 	}
 	r = recording_read_json(text, a, &items, &count, ret_message);
-	for (size_t i = 0; i < count && r == 0; i++)
+	for (size_t i = 0; i < count && r == 0; i++) {
 		r = add_recorded(&items[i], o, a, list);
+		if (r == OC_INVALID)
+			*ret_message = arena_text(a, "line %zu: a text of the row cannot be read", items[i].line);
+	}
 	return r;
 }
 

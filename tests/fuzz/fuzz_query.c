@@ -50,6 +50,26 @@ static void check_cursor(struct slice text, struct slice tenant, struct arena *a
 	must(slice_eq(text, again));
 }
 
+static void check_events_cursor(struct slice text, struct slice tenant, struct arena *a)
+{
+	struct events_query q = { .tenant = tenant, .call_id = SLICE("RM_1"), .limit = 1 };
+	struct slice again;
+	if (events_cursor_decode(text, a, &q) != OC_OK) {
+		must(!q.has_cursor);
+		return;
+	}
+	must(events_cursor_encode(&q, q.cursor_position, q.cursor_id, a, &again) == OC_OK);
+	must(slice_eq(text, again));
+}
+
+/* A field that names the tag has the tag's very text in it, or is "*". */
+static void check_tags(struct slice field)
+{
+	static const char tag[] = "\"1-ab\"";
+	if (etag_matches(field, tag))
+		must(slice_eq(field, SLICE("*")) || memmem(field.p, field.n, tag, sizeof tag - 1));
+}
+
 static void check_path(struct slice path)
 {
 	struct slice segment = SLICE_NONE;
@@ -76,6 +96,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		check_path(path);
 	check_decoding(path, a);
 	check_time(path);
+	check_tags(path);
 	enum query_problem problem = query_parse(query, known, COUNT, a, values, &name);
 	if (problem != QUERY_OK) {
 		must(problem != QUERY_NOMEM && !slice_is_none(name) && name.n <= 100);
@@ -83,8 +104,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	}
 	if (!slice_is_none(values[FROM]))
 		check_time(values[FROM]);
-	if (!slice_is_none(values[CURSOR]))
+	if (!slice_is_none(values[CURSOR])) {
 		check_cursor(values[CURSOR], slice_is_none(values[USER]) ? SLICE("acme") : values[USER], a);
+		check_events_cursor(values[CURSOR], slice_is_none(values[USER]) ? SLICE("acme") : values[USER], a);
+	}
 	if (!slice_is_none(values[USER]) && access_user_id_is_valid(values[USER]))
 		must(values[USER].n <= ACCESS_MAX_TENANT && slice_is_utf8(values[USER]));
 	return 0;
