@@ -106,6 +106,7 @@ static void put_event_columns(const struct pg_schema *s, struct buf *b)
  * secrets out of them. */
 void pg_sql_read_events(const struct pg_schema *s, struct buf *b)
 {
+	const struct pg_column *payload = pg_column(s, PG_JOURNAL, "rawPayload");
 	bool has_body = pg_column(s, PG_JOURNAL, "rawBody")->class == PG_BYTEA;
 
 	buf_puts(b, "SELECT ");
@@ -115,7 +116,7 @@ void pg_sql_read_events(const struct pg_schema *s, struct buf *b)
 	buf_puts(b, "CASE WHEN e.oc_before < $6::int8 THEN e.oc_payload END, CASE WHEN e.oc_before < $6::int8 THEN e.oc_body END, e.oc_before >= $6::int8"
 		" FROM (SELECT e.*, sum(coalesce(octet_length(e.oc_payload), 0) + coalesce(length(e.oc_body), 0)) OVER (ORDER BY e.oc_position, e.\"eventId\")"
 		" - coalesce(octet_length(e.oc_payload), 0) - coalesce(length(e.oc_body), 0) AS oc_before FROM (SELECT e.*, ");
-	pg_sql_json(b, pg_column(s, PG_JOURNAL, "rawPayload"), "e");
+	(payload->class == PG_TEXT ? pg_sql_text : pg_sql_json)(b, payload, "e"); /* in a text we put JSON */
 	buf_puts(b, has_body ? " AS oc_payload, e.\"rawBody\" AS oc_body, " : " AS oc_payload, NULL::bytea AS oc_body, ");
 	put_position(s, b);
 	buf_puts(b, " AS oc_position FROM livekit_call_events e WHERE e.\"roomSid\" = $1::text AND e.\"userId\"::text = $2::text AND e.source IS NOT NULL AND (");

@@ -243,6 +243,15 @@ def test_events_fit_into_the_older_modules_table(serve_on, sql, tenant):
     assert daemon.database.count("livekit_call_events", "processed::int = 0 AND source IS NOT NULL") == 2
     assert daemon.database.count("livekit_call_events", "source IS NULL") == (2 if "call_notes" in sql else 1)
     assert daemon.outcome(call.sid, tenant).json()["outcome"] == "completed"
+    rows, cursor = [], ""
+    while cursor is not None:
+        page = daemon.get(f"/api/calls/{call.sid}/events?user_id={tenant}&limit=5" + (f"&cursor={cursor}" if cursor else "")).json()
+        rows, cursor = rows + page["events"], page["nextCursor"]
+    assert waiting["id"] in {row["eventId"] for row in rows} and nowhere["id"] not in {row["eventId"] for row in rows}
+    assert len({row["eventId"] for row in rows}) == len(rows) == 12
+    assert all(row["source"] == "livekit" and row["rawPayload"]["id"] == row["eventId"] for row in rows if row["rawPayload"])
+    assert [row["createdAt"] for row in rows] == sorted(row["createdAt"] for row in rows)
+    assert len(daemon.get(f"/api/calls/{call.sid}?user_id={tenant}").json()["legs"]) == 2
 
 
 # ---- privileges ----
