@@ -376,10 +376,15 @@ static int64_t by_our_clock(int64_t at_ms, int64_t last_ms, int64_t now_ms)
  * A replay leaves it alone. */
 static int set_watch(const struct batch *b, struct call_row *row, const struct facts *f, const struct verdict *v)
 {
+	struct facts seen;
 	struct watch w;
-	int r = b->w->options->watch && !b->rebuilds ? watch_wants(f, v, b->a, &w) : OC_NOT_FOUND;
+	if (!b->w->options->watch || b->rebuilds)
+		return 0;
+	int r = facts_for_tenant(f, row->user_id, b->a, &seen);
+	if (r == 0)
+		r = watch_wants(&seen, v, b->a, &w);
 	if (r < 0)
-		return r == OC_NOT_FOUND ? 0 : r;
+		return r;
 	int64_t at_ms = by_our_clock(watch_next_ms(&w), f->last_event_s * 1000, b->now_ms);
 	bool sooner = at_ms < row->watch_at_ms && row->watch_at_ms > b->now_ms + WATCH_LEASE_MS; /* else it is being looked at by now */
 	if (!at_ms || !row->watch_at_ms || sooner)

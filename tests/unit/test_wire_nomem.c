@@ -10,6 +10,7 @@
 #include "wire/decode.h"
 #include "wire/jwt.h"
 #include "wire/livekit_api.h"
+#include "wire/mark.h"
 #include "wire/redact.h"
 #include "wire/routes.h"
 #include "wire/signature.h"
@@ -120,6 +121,40 @@ static int parse_keys(struct arena *a)
 	return keyring_parse(SLICE("a: b, c: d"), a, &keys, &n);
 }
 
+static int read_mark(struct arena *a)
+{
+	struct event e = { .created_at_s = 42 };
+	struct slice message = SLICE_NONE;
+	int rc = mark_parse(SLICE("{\"room\\u0053id\":\"R\\u004d_1\",\"kind\":\"note\",\"value\":\"\\u00e9\"}"), a, &e, &message);
+	assert_int_equal(e.created_at_s == 42, rc != 0);
+	return rc;
+}
+
+static int refuse_mark(struct arena *a)
+{
+	struct event e;
+	struct slice message = SLICE_NONE;
+	int rc = mark_parse(SLICE("{\"room\\u0053id\":\"R\\u004d_1\",\"sipcode\":486}"), a, &e, &message);
+	assert_int_equal(slice_is_none(message), rc != OC_INVALID);
+	return rc == OC_INVALID ? 0 : rc;
+}
+
+static int name_mark(struct arena *a)
+{
+	struct slice id = SLICE_NONE;
+	int rc = mark_id(SLICE("alice"), SLICE("key"), SLICE("content"), a, &id);
+	assert_int_equal(slice_is_none(id), rc != 0);
+	return rc;
+}
+
+static int read_kept(struct arena *a)
+{
+	struct decoded d = { .cause = DECODE_TOO_MANY };
+	int rc = decode_kept(SLICE("{\"event\":\"m\\u0061rk\",\"kind\":\"ended\",\"source\":\"app\",\"value\":\"\\u00e9\"}"), SLICE("mark"), SLICE("MK_1"), &options, a, &d);
+	assert_int_equal(d.cause, rc ? DECODE_TOO_MANY : DECODE_OK);
+	return rc;
+}
+
 static int ask_livekit(struct arena *a)
 {
 	struct livekit_request q = { .path = SLICE_NONE };
@@ -196,6 +231,15 @@ static void key_rings_say_so(void **state)
 	fail_each(parse_keys);
 }
 
+static void marks_say_so(void **state)
+{
+	(void)state;
+	fail_each(read_mark);
+	fail_each(refuse_mark);
+	fail_each(name_mark);
+	fail_each(read_kept);
+}
+
 static void livekits_api_says_so(void **state)
 {
 	(void)state;
@@ -213,6 +257,7 @@ int main(void)
 		cmocka_unit_test(routes_say_so),
 		cmocka_unit_test(signing_and_verifying_say_so),
 		cmocka_unit_test(key_rings_say_so),
+		cmocka_unit_test(marks_say_so),
 		cmocka_unit_test(livekits_api_says_so),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
