@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "wire/jdoc.h"
 #include "wire/mark.h"
 
@@ -416,14 +417,17 @@ int rebuild_calls(struct writer *w, const struct rebuild_options *o, const struc
 	m.b->rules = o->rules;
 	m.b->rebuilds = true;
 	r = o->mend ? store_batch_load(w->store, &m.b->touch, m.b->a, &m.b->loaded) : store_replay_begin(w->store);
+	int64_t begun_ns = clock_mono_ns();
 	if (r == 0)
 		r = make(&m);
 	if (r == 0)
 		r = settle(&m);
-	if (r < 0) {
+	if (r < 0)
 		store_batch_abort(w->store);
+	if (o->held_ns)
+		*o->held_ns += clock_mono_ns() - begun_ns;
+	if (r < 0)
 		return r;
-	}
 	*ret = m.calls;
 	*ret_count = m.b->loaded.call_count;
 	return 0;

@@ -38,6 +38,7 @@ struct rebuild_options {
 	unsigned rules;
 	bool mend;         /* else only look */
 	bool settled_only; /* what was kept aside stays so: for a call that the store refuses otherwise */
+	int64_t *held_ns;  /* added to: how long a mend had the calls locked; may be NULL */
 };
 
 /* On success *ret, by room SID, lives until the writer's next attempt; committed is what has changes. On an error nothing was committed and the

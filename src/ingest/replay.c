@@ -11,8 +11,8 @@
 
 #define ARENA_FIRST_BYTES 524288
 #define PAGE_CALLS 64
-#define MEND_CALLS 8        /* locked at a time: a writer of a daemon waits for one such transaction */
-#define MEND_PAUSES 3       /* times as long as a mend took */
+#define MEND_CALLS 16       /* locked at a time: a writer of a daemon waits for one such transaction */
+#define MEND_PAUSES 3       /* times as long as a mend had the calls locked */
 #define STRAYS 4            /* events at a time; each may have the size of the largest body */
 #define LONGEST_PAUSE_MS 1000
 #define AGAIN_MS 20         /* before the second attempt; doubles */
@@ -108,12 +108,12 @@ static void tell_difference(struct walk *k, const struct rebuilt *x)
 
 static int mend_once(struct walk *k, bool settled_only, const struct slice *sids, size_t n)
 {
-	const struct rebuild_options o = { .rules = k->rules, .mend = true, .settled_only = settled_only };
+	int64_t held_ns = 0;
+	const struct rebuild_options o = { .rules = k->rules, .mend = true, .settled_only = settled_only, .held_ns = &held_ns };
 	struct rebuilt *calls;
 	size_t count;
-	int64_t begun_ns = clock_mono_ns();
 	int r = attempt(k, &o, sids, n, &calls, &count);
-	sleep_ns(MEND_PAUSES * (clock_mono_ns() - begun_ns));
+	sleep_ns(MEND_PAUSES * held_ns);
 	for (size_t i = 0; r == 0 && i < count; i++) {
 		if (calls[i].skip)
 			tell_left_alone(k, calls[i].was.room_sid, calls[i].skip, calls[i].detail);
@@ -272,7 +272,7 @@ static int walk_strays(struct walk *k)
 		int64_t begun_ns = clock_mono_ns();
 		if (r == 0 && p.count)
 			r = redo_strays(k, p.rows, p.count);
-		sleep_ns(MEND_PAUSES * (clock_mono_ns() - begun_ns));
+		sleep_ns(clock_mono_ns() - begun_ns);
 		more = r == 0 && p.count == STRAYS;
 		buf_clear(&id);
 		if (more) {

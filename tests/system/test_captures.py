@@ -89,6 +89,21 @@ def test_outcomes_are_those_of_the_pure_core(recorded, build_folder):
             assert seen[name] == pure[call.room_sid].get(name, seen[name]), (call.capture, name)
 
 
+def test_outcomes_are_those_of_the_expected_table(recorded):
+    """The same table that tests/unit/test_recorded_verdicts.py holds the pure core to, here through HTTP, journal and store."""
+    columns, *rows = [line.split("\t") for line in (capture_files.FOLDER / "expected.tsv").read_text().splitlines()]
+    expected = {(row["capture"], row["room"]): row for row in (dict(zip(columns, r, strict=True)) for r in rows)}
+    wrong, judged = [], 0
+    for call in recorded_calls():
+        seen = recorded.get(call.room_sid, {"outcome": None})
+        row = expected[call.capture, call.room_name]
+        if seen["outcome"] is not None and call.capture != "web-same-name-twice":
+            judged += 1
+            wrong += [(call.capture, name, seen[name], row[name]) for name in ("outcome", "confidence", "reason", "rule") if seen[name] != row[name]]
+    assert wrong == []
+    assert judged >= 90
+
+
 def test_directions_and_times_are_the_true_ones(recorded):
     wrong = []
     for call in (c for c in recorded_calls() if c.room_sid in recorded):
@@ -161,3 +176,23 @@ def test_shuffled_deliveries_give_the_same_verdicts(recorded, shared_daemon, mak
     facts = 'SELECT "roomSid", facts FROM call_facts ORDER BY "roomSid"'
     assert other.database.query(facts) == shared_daemon.database.query(facts)
     other.finish()
+
+
+def test_both_stores_keep_the_same_facts_and_verdicts(start_daemon):
+    """Each store gets the captures in another order, some of them twice."""
+    kept = {}
+    for seed, store in enumerate(("sqlite", "postgres"), 2):
+        deliveries = [d for capture in capture_files.all_captures() for d in capture.deliveries]
+        deliveries += deliveries[::5]
+        random.Random(seed).shuffle(deliveries)
+        daemon = start_daemon("--default-user", HOUSE, store=store)
+        connection = daemon.connect()
+        for d in deliveries:
+            assert daemon.post(d.body, connection=connection).status == 200
+        connection.close()
+        verdicts(daemon)
+        as_text = "::text" if store == "postgres" else ""
+        kept[store] = daemon.database.query(f'SELECT "roomSid", facts, verdict{as_text}, outcome, "startedAtMs", "endedAtMs", "roomStartedAtMs", "userId" '
+                                            'FROM call_facts ORDER BY "roomSid"')
+    assert len(kept["sqlite"]) == len(recorded_calls())
+    assert sorted(kept["sqlite"]) == sorted(kept["postgres"])

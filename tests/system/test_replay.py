@@ -16,18 +16,11 @@ import pytest
 from support import captures as capture_files
 from support.daemon import Daemon, Database, environment
 from support.events import CallMaker, new_id
+from support.replay import dump, replay
 
 pytestmark = pytest.mark.integration
 
 HOUSE = "tenant-of-the-rest"
-TABLES = ("call_facts", "call_logs", "call_legs", "call_revisions", "livekit_call_events")
-
-
-def dump(database: Database, tables=TABLES) -> dict[str, list[str]]:
-    """Every column of every row, as text."""
-    if database.kind == "sqlite":
-        return {t: sorted(repr(row) for row in database.query(f"SELECT * FROM {t}")) for t in tables}
-    return {t: [row[0] for row in database.query(f"SELECT x::text FROM {t} x ORDER BY 1")] for t in tables}
 
 
 def facts_rows(database: Database, where: str = "1 = 1", *arguments) -> dict[str, dict]:
@@ -60,11 +53,7 @@ def settle(daemon: Daemon) -> None:
 @pytest.fixture(scope="module")
 def run_replay(outcomed_binary):
     def run(database: Database, *arguments: str, default_user: str | None = HOUSE) -> subprocess.CompletedProcess:
-        house = ["--default-user", default_user] if default_user else []
-        done = subprocess.run([outcomed_binary, "replay", "--database", database.url, *house, *arguments],
-                              env=environment(keys=False), capture_output=True, text=True, timeout=120, check=False)
-        assert "Sanitizer" not in done.stderr and "runtime error" not in done.stderr, done.stderr
-        return done
+        return replay(outcomed_binary, database, *(["--default-user", default_user] if default_user else []), *arguments)
 
     return run
 
@@ -89,23 +78,37 @@ def recorded(shared_daemon: Daemon) -> Daemon:
     bodies += [json.dumps(e).encode() for e in [*events, waiting, unread, {"event": "new_thing", "id": "EV_new", "room": {"sid": events[0]["room"]["sid"]}}]]
     random.Random(7).shuffle(bodies)
     connection = shared_daemon.connect()
-    for body in bodies:
+    for body in bodies[::2]:
+        assert shared_daemon.post(body, connection=connection).status == 200
+    for mark, user in marks():
+        assert shared_daemon.request("POST", f"/api/marks?user_id={user}" if user else "/api/marks", json.dumps(mark).encode()).status == 200
+    for body in bodies[1::2]:
         assert shared_daemon.post(body, connection=connection).status == 200
     connection.close()
     settle(shared_daemon)
     return shared_daemon
 
 
+def marks() -> list[tuple[dict, str | None]]:
+    """Of a call's own tenant, of another one, of nobody in particular; by room, by leg, and of a leg that nobody ever saw."""
+    found = []
+    for n, call in enumerate(c for c in capture_files.recorded_calls() if c.capture.startswith("out-")):
+        legs = [d.event["participant"]["attributes"]["sip.callID"] for d in call.deliveries if d.event.get("participant", {}).get("kind") == "SIP"]
+        mark = {"source": "dialer", "kind": "note", "value": f"note {n}"} | ({"sipCallId": legs[0]} if n % 3 else {"roomSid": call.room_sid})
+        found.append((mark, ["user-1", "stranger", None][n % 4 % 3]))
+    return [*found, ({"source": "dialer", "sipCallId": "SCL_nobody", "sipCode": 486}, None)]
+
+
 @pytest.fixture
 def whole(recorded: Daemon, run_replay):
     """The daemon; after the test its rows must be as they were before it, but for when they were written."""
     database = recorded.database
-    rows, events, others = facts_rows(database), events_of(database), dump(database, ["call_legs", "call_revisions"])
+    rows, events, others = facts_rows(database), events_of(database), dump(database, ("call_legs", "call_revisions"))
     yield recorded
     after = facts_rows(database)
     assert {(sid, name): (was, after[sid].get(name)) for sid in rows for name, was in rows[sid].items() if was != after[sid].get(name)} == {}
     assert [(was, now) for was, now in zip(events, events_of(database), strict=True) if was != now] == []
-    assert dump(database, ["call_legs", "call_revisions"]) == others
+    assert dump(database, ("call_legs", "call_revisions")) == others
 
 
 def an_outbound(nth: int = 0) -> str:
@@ -115,6 +118,11 @@ def an_outbound(nth: int = 0) -> str:
 
 
 # ---- nothing changes ----
+
+def test_marks_of_all_kinds_are_among_what_is_replayed(recorded: Daemon):
+    found = recorded.database.query("SELECT processed, \"errorMessage\", count(*) FROM livekit_call_events WHERE source = 'mark' GROUP BY 1, 2")
+    reasons = {row[1] for row in found}
+    assert reasons == {None, "its call is another tenant's", "waits for its call"}, found
 
 def test_every_row_comes_out_byte_for_byte_the_same(recorded: Daemon, run_replay):
     before = dump(recorded.database)

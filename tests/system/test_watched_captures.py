@@ -12,6 +12,7 @@ from support import captures as capture_files
 from support import postgres
 from support.daemon import Daemon, Database
 from support.livekit import LiveKit
+from support.replay import dump, replay
 
 pytestmark = pytest.mark.integration
 
@@ -143,3 +144,12 @@ def test_ring_time_is_not_sold_as_talk_time(played):
         if p.truth["answered"]:
             talked = (p.truth["endedAtMs"] - p.truth["answeredAtMs"]) / 1000
             assert talked - 2.5 < outcome["talkSeconds"] < talked + 0.5, p.capture.name
+
+
+def test_a_replay_finds_the_same_in_what_the_watcher_found(played, outcomed_binary):
+    daemon, _ = played
+    assert daemon.database.count("livekit_call_events", "source = 'watcher'") > 0
+    tables = ("call_facts", "call_logs", "call_legs", "call_revisions")
+    before = dump(daemon.database, tables)
+    done = replay(outcomed_binary, daemon.database, "--default-user", "house")
+    assert (done.returncode, dump(daemon.database, tables)) == (0, before), done.stdout
