@@ -287,7 +287,7 @@ static unsigned changes_of(const struct rebuilt *x, struct arena *a)
 	if (!slice_eq(was->user_id, now->user_id) || !slice_eq(was->tenant_error, now->tenant_error))
 		changes |= bit(REPLAY_TENANT);
 	if (was->rules != now->rules || was->revision != now->revision || was->started_at_ms != now->started_at_ms || was->ended_at_ms != now->ended_at_ms ||
-	    was->due_at_ms != now->due_at_ms || !slice_eq(was->room_name, now->room_name))
+	    was->due_at_ms != now->due_at_ms || was->room_started_at_ms != now->room_started_at_ms || !slice_eq(was->room_name, now->room_name))
 		changes |= bit(REPLAY_COLUMNS);
 	return changes | verdict_changes(was, now, a);
 }

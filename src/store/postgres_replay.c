@@ -156,8 +156,9 @@ static int take_call(const PGresult *res, int row, struct arena *a, struct repla
 	w->ended_at_ms = pg_get_int8(res, row, n + 4);
 	w->due_at_ms = pg_get_int8(res, row, n + 5);
 	w->watch_at_ms = pg_get_int8(res, row, n + 6);
-	c->kept_revision = pg_get_int8(res, row, n + 7);
-	w->exists = pg_get_bool(res, row, n + 8);
+	w->room_started_at_ms = pg_get_int8(res, row, n + 7);
+	c->kept_revision = pg_get_int8(res, row, n + 8);
+	w->exists = pg_get_bool(res, row, n + 9);
 	return 0;
 }
 
@@ -175,7 +176,7 @@ int pg_replay_calls(struct store *store, const struct slice *sids, size_t count,
 	buf_puts(&sql, " FROM call_logs l WHERE l.id = ");
 	pg_sql_to_compare(&sql, pg_column(schema, PG_CALL_LOGS, "id"), "f.\"callLogId\"");
 	buf_puts(&sql, " LIMIT 1) END, f.rules::int8, f.revision, f.\"callLogIsOurs\"::int8, f.\"startedAtMs\", f.\"endedAtMs\", f.\"dueAtMs\", f.\"watchAtMs\","
-		" (SELECT max(r.revision) FROM call_revisions r WHERE r.\"roomSid\" = t.sid), f.\"roomSid\" IS NOT NULL"
+		" f.\"roomStartedAtMs\", (SELECT max(r.revision) FROM call_revisions r WHERE r.\"roomSid\" = t.sid), f.\"roomSid\" IS NOT NULL"
 		" FROM unnest($1::text[]) WITH ORDINALITY t (sid, n) LEFT JOIN call_facts f ON f.\"roomSid\" = t.sid ORDER BY t.n");
 	int r = ask(s, &sql, &res);
 	if (r == 0 && (size_t)PQntuples(res) != count)

@@ -26,7 +26,7 @@ HOUSE = "tenant-of-the-rest"
 def facts_rows(database: Database, where: str = "1 = 1", *arguments) -> dict[str, dict]:
     """The rows of call_facts by room SID, but for when they were written."""
     names = ("roomSid", "roomName", "userId", "tenantError", "callLogId", "callLogIsOurs", "facts", "rules", "verdict", "outcome", "revision",
-             "startedAtMs", "endedAtMs", "dueAtMs")
+             "startedAtMs", "endedAtMs", "dueAtMs", "roomStartedAtMs")
     columns = ", ".join(f'"{n}"' + ("::text" if n == "verdict" and database.kind == "postgres" else "") for n in names)
     return {row[0]: dict(zip(names, row, strict=True)) for row in database.query(f"SELECT {columns} FROM call_facts WHERE {where}", *arguments)}
 
@@ -167,6 +167,7 @@ DAMAGES = {
     "outcome-altered": "outcome = 'completed'",
     "times-altered": '"startedAtMs" = 1, "endedAtMs" = 2',
     "rules-altered": "rules = 0",
+    "room-altered": '"roomStartedAtMs" = NULL',
     "name-altered": "\"roomName\" = 'another'",
 }
 
