@@ -151,8 +151,8 @@ void report_end(struct replay_report *r, const struct replay_totals *t)
 	}
 	say_more(r->shown, r->show, r->dry_run ? "would change" : "changed");
 	say_more(r->alone_shown, r->show, "were left alone");
-	printf("%" PRId64 " calls and %" PRId64 " events read in %" PRId64 ".%01" PRId64 " s: %" PRId64 " calls %s, %" PRId64 " left alone\n", t->calls, t->events,
-		ms / 1000, ms % 1000 / 100, t->changed, r->dry_run ? "would change" : "changed", t->left_alone);
+	printf("%" PRId64 " calls and %" PRId64 " events read in %" PRId64 ".%01" PRId64 " s: ", t->calls, t->events, ms / 1000, ms % 1000 / 100);
+	printf("%" PRId64 " calls %s, %" PRId64 " left alone\n", t->changed, r->dry_run ? "would change" : "changed", t->left_alone);
 	for (unsigned i = 0; i < REPLAY_CHANGE_COUNT; i++)
 		if (t->changes[i])
 			printf("  %" PRId64 " calls: %s\n", t->changes[i], replay_change_words[i]);

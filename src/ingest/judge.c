@@ -401,6 +401,22 @@ static int count_losses(const struct batch *b, struct call_state *st)
 	return r;
 }
 
+static bool same_outcome(const struct call_row *row, const struct verdict *v) { return slice_eq(row->outcome, slice_cstr(outcome_name(v->outcome))); }
+
+static void set_changes(const struct batch *b, struct call_row *row, const struct call_state *st, const struct verdict *v, bool members_changed,
+	bool tenant_changed)
+{
+	bool same_call = b->rebuilds ? !row->facts_changed && same_outcome(row, v) : same_columns(&st->before, v);
+	row->verdict_changed = members_changed || tenant_changed || row->rules != v->rules || !slice_is_none(row->replaced_call_log_id) ||
+			       v->started_at_ms != row->started_at_ms || v->ended_at_ms != row->ended_at_ms || !same_call;
+}
+
+/* The same facts and rules never gave another verdict; another outcome only the overrides. */
+static bool is_damage(const struct batch *b, const struct call_row *row, const struct verdict *v)
+{
+	return b->rebuilds && !row->facts_changed && row->rules == v->rules && same_outcome(row, v);
+}
+
 static int judge_known(struct batch *b, struct call_row *row, struct call_state *st)
 {
 	struct verdict *v = ARENA_NEW(b->a, struct verdict);
@@ -426,13 +442,8 @@ static int judge_known(struct batch *b, struct call_row *row, struct call_state 
 		return r;
 	row->facts_changed = !slice_eq(facts, row->facts);
 	bool members_changed = !slice_eq(members, row->verdict);
-	bool same_call = b->rebuilds ? !row->facts_changed && slice_eq(row->outcome, slice_cstr(outcome_name(v->outcome))) : same_columns(&st->before, v);
-	bool same_outcome = slice_eq(row->outcome, slice_cstr(outcome_name(v->outcome))); /* else the overrides have changed */
-	bool damaged = b->rebuilds && !row->facts_changed && !tenant_changed && row->rules == v->rules && same_outcome; /* the same facts and rules: no other verdict was ever given */
-	row->verdict_changed = members_changed || tenant_changed || row->rules != v->rules || !slice_is_none(row->replaced_call_log_id) ||
-			       v->started_at_ms != row->started_at_ms || v->ended_at_ms != row->ended_at_ms ||
-			       !same_call;
-	set_row(b, row, st, v, members_changed && !damaged);
+	set_changes(b, row, st, v, members_changed, tenant_changed);
+	set_row(b, row, st, v, members_changed && (tenant_changed || !is_damage(b, row, v)));
 	r = st->first_final ? count_losses(b, st) : 0;
 	if (r < 0)
 		return r;

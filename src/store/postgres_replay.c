@@ -100,8 +100,8 @@ int pg_replay_find(struct store *store, struct slice call_id, struct arena *a, s
 	return PQntuples(res) ? pg_get_text(res, 0, 0, a, ret_sid) : OC_NOT_FOUND;
 }
 
-int pg_replay_rooms(struct store *store, struct slice after, int64_t since_ms, size_t limit, struct arena *a, struct slice **ret_sids, size_t *ret_count,
-	struct slice *ret_last)
+int pg_replay_rooms(struct store *store, struct slice after, int64_t since_ms, size_t limit, struct arena *a, struct slice **ret_sids,
+	size_t *ret_count, struct slice *ret_last)
 {
 	struct pg_store *s = store_of(store);
 	struct pg_params *p = fresh_params(s);

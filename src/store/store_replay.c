@@ -21,8 +21,8 @@ int store_replay_find(struct store *s, struct slice call_id, struct arena *a, st
 	return slice_is_empty(call_id) ? OC_NOT_FOUND : s->ops->replay_find(s, call_id, a, ret_sid);
 }
 
-int store_replay_rooms(struct store *s, struct slice after, int64_t since_ms, size_t limit, struct arena *a, struct slice **ret_sids, size_t *ret_count,
-	struct slice *ret_last)
+int store_replay_rooms(struct store *s, struct slice after, int64_t since_ms, size_t limit, struct arena *a, struct slice **ret_sids,
+	size_t *ret_count, struct slice *ret_last)
 {
 	assert(s && limit && a && ret_sids && ret_count && ret_last);
 	return s->ops->replay_rooms(s, after, since_ms, limit, a, ret_sids, ret_count, ret_last);

@@ -4,6 +4,8 @@ the journal cannot say any more is left alone."""
 import contextlib
 import datetime
 import json
+import os
+import pty
 import random
 import re
 import signal
@@ -404,6 +406,37 @@ def test_while_a_daemon_is_under_load(start_daemon, database: Database, run_repl
     assert run_replay(database).returncode == 0 and dump(database) == after
     for call in calls:
         assert daemon.wait_outcome(call.sid, call.tenant)["outcome"] == "completed"
+
+
+def test_a_connection_that_is_cut_is_made_again(start_daemon, new_database, run_replay, outcomed_binary):
+    database = new_database("postgres")
+    daemon = start_daemon(database=database)
+    calls = [CallMaker() for _ in range(60)]
+    for call in calls:
+        for event in call.unanswered():
+            assert daemon.post_event(event).status == 200
+    before = facts_rows(database)
+    damage_all(database)
+    process = subprocess.Popen([outcomed_binary, "replay", "--database", database.url], env=environment(keys=False), stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)
+    assert "RM_" in process.stdout.readline()
+    cut = database.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'outcomed replay' AND datname = current_database()")
+    out, err = process.communicate(timeout=60)
+    assert (len(cut), process.returncode) == (1, 0), out + err
+    assert facts_rows(database) == before
+
+
+def test_on_a_terminal_a_bar_is_drawn(recorded: Daemon, outcomed_binary):
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(outcomed_binary, ["outcomed", "replay", "--database", recorded.database.url, "--default-user", HOUSE], environment(keys=False))
+    drawn = b""
+    with contextlib.suppress(OSError):  # the other end is gone
+        while chunk := os.read(terminal, 4096):
+            drawn += chunk
+    os.close(terminal)
+    assert os.waitpid(pid, 0)[1] == 0, drawn
+    assert re.search(rb"\[#{30}\] 100 %  \d+ calls, \d+ events, 0 changed", drawn), drawn
 
 
 # ---- what it is asked ----
