@@ -242,6 +242,7 @@ static void a_dispute_keeps_all_of_the_call_aside(void **state)
 	assert_int_equal(s->item.result, INGEST_QUARANTINED);
 	assert_sql(f, "2", "SELECT count(*) FROM livekit_call_events WHERE processed = 0 AND \"errorMessage\" IS NOT NULL AND \"userId\" IS NULL");
 	assert_sql(f, "0", "SELECT count(*) FROM call_logs");
+	assert_sql(f, "0", "SELECT count(*) FROM livekit_call_events WHERE \"callLogId\" IS NOT NULL");
 }
 
 static void the_hosts_row_is_taken(void **state)
