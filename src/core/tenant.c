@@ -49,12 +49,21 @@ int tenant_apply_routes(struct facts *f, const struct routes *routes)
 	return longest ? facts_add_tenant(f, TENANT_ROUTE, longest->tenant, SLICE_NONE) : 0;
 }
 
+/* What a tenant says of a room that no event was seen of makes no call for the default tenant. */
+static bool is_known_from_others_only(const struct facts *f, struct slice tenant)
+{
+	bool seen = f->last_event_s || f->creation_time_ms || f->session_count || f->egress_count || f->key_id_count || f->room_name.n;
+	for (size_t i = 0; i < f->mark_count; i++)
+		seen |= slice_is_empty(f->marks[i].mark.tenant) || slice_eq(f->marks[i].mark.tenant, tenant);
+	return f->mark_count && !seen;
+}
+
 struct tenant tenant_resolve(const struct facts *f, struct slice host_row, struct slice default_user, bool ended)
 {
 	if (!slice_is_empty(host_row))
 		return (struct tenant){ .state = TENANT_KNOWN, .rank = TENANT_HOST_ROW, .id = host_row };
 	if (f->tenant_count == 0) {
-		if (ended && !slice_is_empty(default_user))
+		if (ended && !slice_is_empty(default_user) && !is_known_from_others_only(f, default_user))
 			return (struct tenant){ .state = TENANT_KNOWN, .rank = TENANT_DEFAULT, .id = default_user };
 		return (struct tenant){ .state = TENANT_UNKNOWN };
 	}

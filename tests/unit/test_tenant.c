@@ -68,6 +68,23 @@ static void the_default_tenant_waits_for_the_end_of_the_call(void **state)
 	assert_int_equal(tenant_resolve(f, SLICE_NONE, SLICE_NONE, true).state, TENANT_UNKNOWN);
 }
 
+static void what_other_tenants_say_of_a_room_makes_no_call_for_the_default_tenant(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	marks(h, MARK_ANSWERED, MARK_SOURCE_APP, 0, 1000)->mark.tenant = SLICE("eve");
+	assert_int_equal(tenant_resolve(facts_of(h), SLICE_NONE, SLICE("default"), true).state, TENANT_UNKNOWN);
+	assert_known(tenant_resolve(facts_of(h), SLICE("host"), SLICE("default"), true), TENANT_HOST_ROW, "host");
+	marks(h, MARK_ANSWERED, MARK_SOURCE_APP, 0, 1000)->mark.tenant = SLICE("default");
+	assert_known(tenant_resolve(facts_of(h), SLICE_NONE, SLICE("default"), true), TENANT_DEFAULT, "default");
+	h->n = 1;
+	(void)marks(h, MARK_ENDED, MARK_SOURCE_APP, 0, 1000);
+	assert_known(tenant_resolve(facts_of(h), SLICE_NONE, SLICE("default"), true), TENANT_DEFAULT, "default");
+	h->n = 1;
+	room_started(h);
+	assert_known(tenant_resolve(facts_of(h), SLICE_NONE, SLICE("default"), true), TENANT_DEFAULT, "default");
+}
+
 static void each_kind_of_route_finds_its_tenant(void **state)
 {
 	(void)state;
@@ -130,6 +147,7 @@ int main(void)
 		cmocka_unit_test(two_tenants_of_one_rank_that_disagree_leave_the_call_with_nobody),
 		cmocka_unit_test(two_tenants_of_a_weaker_rank_do_not_matter),
 		cmocka_unit_test(the_default_tenant_waits_for_the_end_of_the_call),
+		cmocka_unit_test(what_other_tenants_say_of_a_room_makes_no_call_for_the_default_tenant),
 		cmocka_unit_test(each_kind_of_route_finds_its_tenant),
 		cmocka_unit_test(the_longest_room_prefix_wins_for_a_tenant),
 		cmocka_unit_test(routes_applied_twice_say_the_same_about_the_tenant),
