@@ -258,6 +258,24 @@ static int mark_cmp(const struct fact_mark *x, const struct fact_mark *y)
 	return c;
 }
 
+/* A poster's marks make room for its own only, the greatest id first. False: there is none for this id. */
+static bool make_room(struct facts *f, struct slice poster, struct slice id)
+{
+	size_t count = 0, last = 0;
+	for (size_t i = 0; i < f->mark_count; i++)
+		if (slice_eq(f->marks[i].mark.tenant, poster)) {
+			last = i;
+			count++;
+		}
+	if (count < FACTS_MAX_MARKS)
+		return true;
+	if (slice_cmp(f->marks[last].event_id, id) < 0)
+		return false;
+	f->mark_count--;
+	memmove(&f->marks[last], &f->marks[last + 1], (f->mark_count - last) * sizeof *f->marks);
+	return true;
+}
+
 static int join_mark(struct facts *f, const struct fact_mark *other)
 {
 	struct fact_mark copy = *other;
@@ -267,8 +285,12 @@ static int join_mark(struct facts *f, const struct fact_mark *other)
 		if (!arena_copy(f->arena, slice_is_empty(*texts[i]) ? SLICE_NONE : *texts[i], texts[i]))
 			return OC_NOMEM;
 	void *items = f->marks, *place;
-	bool made;
-	int r = need_element(f, &items, &f->mark_count, sizeof *f->marks, FACTS_MAX_MARKS, other->event_id, &place, &made);
+	bool made, found;
+	size_t at = find_key(f->marks, f->mark_count, sizeof *f->marks, other->event_id, &found);
+	bool counted = found && slice_eq(f->marks[at].mark.tenant, copy.mark.tenant);
+	if (!counted && !make_room(f, copy.mark.tenant, other->event_id))
+		return 0;
+	int r = need_element(f, &items, &f->mark_count, sizeof *f->marks, FACTS_MAX_ALL_MARKS, other->event_id, &place, &made);
 	f->marks = items;
 	if (r < 0 || !place)
 		return r;
@@ -514,9 +536,12 @@ static bool may_speak(struct slice poster, struct slice tenant) { return slice_i
 int facts_for_tenant(const struct facts *f, struct slice tenant, struct arena *a, struct facts *ret)
 {
 	struct facts view = *f;
-	size_t n = 0;
-	for (size_t i = 0; i < f->mark_count; i++)
+	size_t n = 0, of_nobody = 0;
+	for (size_t i = 0; i < f->mark_count; i++) {
 		n += may_speak(f->marks[i].mark.tenant, tenant);
+		of_nobody += slice_is_empty(f->marks[i].mark.tenant);
+	}
+	view.overflow |= of_nobody >= FACTS_MAX_MARKS || n - of_nobody >= FACTS_MAX_MARKS;
 	if (n < f->mark_count) {
 		view.marks = ARENA_ARRAY(a, struct fact_mark, n);
 		if (!view.marks)

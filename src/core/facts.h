@@ -18,7 +18,8 @@
 #define FACTS_MAX_SESSIONS 512 /* of a call; beyond it the smallest SIDs are kept and `overflow` is set */
 #define FACTS_MAX_TRACKS 16    /* audio tracks kept of a session */
 #define FACTS_MAX_EGRESS 32
-#define FACTS_MAX_MARKS 64
+#define FACTS_MAX_MARKS 64     /* of one poster, so that nobody crowds out another's; who has so many may have had more: facts_for_tenant */
+#define FACTS_MAX_ALL_MARKS 1024
 #define FACTS_MAX_TENANTS 8    /* distinct tenant witnesses kept */
 #define FACTS_MAX_KEY_IDS 8    /* API keys kept; more do not set `overflow` */
 
@@ -111,6 +112,7 @@ OC_NODISCARD int facts_merge(struct facts *into, const struct facts *other);
 
 /* What the call's tenant may see and be judged by: the facts without marks that another tenant posted. A call of no known tenant (none)
  * sees only marks of those who may speak for every tenant. What no event but a mark told of keeps a time, so that it ends whoever posted it.
+ * `overflow` is set too where one of those whose marks are seen reached the limit.
  * A shallow view: it shares everything with `f` and is not to be folded into. */
 OC_NODISCARD int facts_for_tenant(const struct facts *f, struct slice tenant, struct arena *a, struct facts *ret);
 

@@ -309,6 +309,17 @@ static int read_tenant(struct reader *r, struct facts *f)
 	return 0;
 }
 
+static int read_mark(struct reader *r, struct facts *f)
+{
+	int error = read_keyed(r, MARK, COUNT(MARK), &f->marks, &f->mark_count, sizeof *f->marks, FACTS_MAX_ALL_MARKS);
+	if (error)
+		return error;
+	size_t of_poster = 0;
+	for (size_t i = 0; i < f->mark_count; i++)
+		of_poster += slice_eq(f->marks[i].mark.tenant, f->marks[f->mark_count - 1].mark.tenant);
+	return of_poster > FACTS_MAX_MARKS ? OC_INVALID : 0;
+}
+
 /* Tracks come in the order of their sessions: *session only moves on. */
 static int read_track(struct reader *r, struct facts *f, size_t *session)
 {
@@ -332,7 +343,7 @@ static int read_record(struct reader *r, struct facts *f, char letter, size_t *s
 	case 'k':
 		return read_keyed(r, KEY_ID, COUNT(KEY_ID), &f->key_ids, &f->key_id_count, sizeof *f->key_ids, FACTS_MAX_KEY_IDS);
 	case 'm':
-		return read_keyed(r, MARK, COUNT(MARK), &f->marks, &f->mark_count, sizeof *f->marks, FACTS_MAX_MARKS);
+		return read_mark(r, f);
 	case 's':
 		return read_keyed(r, SESSION, COUNT(SESSION), &f->sessions, &f->session_count, sizeof *f->sessions, FACTS_MAX_SESSIONS);
 	case 't':

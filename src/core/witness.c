@@ -100,12 +100,14 @@ static size_t leg_of_mark(const struct room_view *v, const struct fact_mark *m)
 	return early ? UNSEEN_LEG : last;
 }
 
+#define MARKS_SEEN (2 * FACTS_MAX_MARKS) /* the tenant's, and those of who speaks for every tenant */
+
 /* The marks that are about something and that no later one replaced, each with its leg. */
 struct standing {
 	struct {
 		const struct fact_mark *mark;
 		size_t leg;
-	} items[FACTS_MAX_MARKS];
+	} items[MARKS_SEEN];
 	size_t count;
 };
 
@@ -119,7 +121,7 @@ static bool replaces(const struct fact_mark *o, const struct fact_mark *m)
 static void find_standing(const struct room_view *v, struct standing *s)
 {
 	s->count = 0;
-	for (size_t i = 0; i < v->facts->mark_count && i < FACTS_MAX_MARKS; i++) {
+	for (size_t i = 0; i < v->facts->mark_count && i < MARKS_SEEN; i++) {
 		const struct fact_mark *m = &v->facts->marks[i];
 		if (subject_of(m) == ABOUT_NOTHING)
 			continue;

@@ -219,6 +219,99 @@ static void beyond_the_limit_of_tracks_the_call_is_marked_as_overflowing(void **
 	assert_true(f->overflow);
 }
 
+/* A call's facts with n marks of a poster after those that `f` has already, folded upwards or downwards. */
+static void add_marks(struct history *h, struct facts *f, struct slice poster, const char *prefix, int n, bool down)
+{
+	for (int i = 0; i < n; i++) {
+		char id[32];
+		(void)snprintf(id, sizeof id, "%s%04d", prefix, down ? n - 1 - i : i);
+		h->n = 0;
+		struct event *m = marks(h, MARK_NOTE, MARK_SOURCE_APP, 0, 1000);
+		m->mark.tenant = poster;
+		m->id = slice_cstr(id);
+		assert_int_equal(facts_fold(f, m), 0);
+	}
+}
+
+static bool is_cut(struct history *h, const struct facts *f, struct slice tenant)
+{
+	struct facts view;
+	assert_int_equal(facts_for_tenant(f, tenant, h->a, &view), 0);
+	return view.overflow;
+}
+
+static void whoever_posts_many_marks_crowds_out_nobody_elses(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	struct facts *up, *down, *back;
+	_cleanup_buf_ struct buf text = BUF_INIT;
+	assert_int_equal(facts_new(h->a, SLICE("RM_1"), &up), 0);
+	assert_int_equal(facts_new(h->a, SLICE("RM_1"), &down), 0);
+	add_marks(h, up, SLICE("evil"), "MK_0", FACTS_MAX_MARKS + 9, false);
+	add_marks(h, up, SLICE("acme"), "MK_5", 2, false);
+	add_marks(h, up, SLICE_NONE, "MK_9", 1, false);
+	add_marks(h, down, SLICE_NONE, "MK_9", 1, false);
+	add_marks(h, down, SLICE("acme"), "MK_5", 2, true);
+	add_marks(h, down, SLICE("evil"), "MK_0", FACTS_MAX_MARKS + 9, true);
+	assert_same(h, up, down);
+	assert_int_equal(up->mark_count, FACTS_MAX_MARKS + 3);
+	assert_false(is_cut(h, up, SLICE("acme")));
+	assert_false(is_cut(h, up, SLICE_NONE));
+	assert_true(is_cut(h, up, SLICE("evil")));
+	facts_encode(up, &text);
+	assert_int_equal(facts_decode(h->a, buf_slice(&text), &back), 0);
+	assert_same(h, up, back);
+}
+
+static void too_many_marks_that_count_for_everybody_make_every_view_doubtful(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	struct facts *f;
+	assert_int_equal(facts_new(h->a, SLICE("RM_1"), &f), 0);
+	add_marks(h, f, SLICE_NONE, "MK_", FACTS_MAX_MARKS - 1, false);
+	assert_false(is_cut(h, f, SLICE("acme")));
+	add_marks(h, f, SLICE_NONE, "ML_", 1, false);
+	assert_true(is_cut(h, f, SLICE("acme")));
+	assert_true(is_cut(h, f, SLICE_NONE));
+}
+
+static void marks_of_all_posters_together_have_a_limit(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	struct facts *f;
+	enum { POSTERS = FACTS_MAX_ALL_MARKS / FACTS_MAX_MARKS };
+	assert_int_equal(facts_new(h->a, SLICE("RM_1"), &f), 0);
+	for (int i = 0; i <= POSTERS; i++) {
+		char name[16], prefix[16];
+		assert_false(f->overflow);
+		(void)snprintf(name, sizeof name, "t%d", i);
+		(void)snprintf(prefix, sizeof prefix, "MK_%02d_", i);
+		add_marks(h, f, slice_cstr(name), prefix, FACTS_MAX_MARKS, false);
+	}
+	assert_int_equal(f->mark_count, FACTS_MAX_ALL_MARKS);
+	assert_true(f->overflow);
+}
+
+/* Nobody folds into such facts, for nobody would have kept them. */
+static void facts_with_too_many_marks_of_one_poster_are_not_read(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	struct facts *f, *back;
+	assert_int_equal(facts_new(h->a, SLICE("RM_1"), &f), 0);
+	add_marks(h, f, SLICE("acme"), "MK_", FACTS_MAX_MARKS, false);
+	add_marks(h, f, SLICE("acne"), "ML_", 1, false);
+	for (int more = 0; more < 2; more++) {
+		_cleanup_buf_ struct buf text = BUF_INIT;
+		facts_encode(f, &text);
+		assert_int_equal(facts_decode(h->a, buf_slice(&text), &back), more ? OC_INVALID : 0);
+		f->marks[FACTS_MAX_MARKS].mark.tenant = SLICE("acme");
+	}
+}
+
 static void an_egress_grows_to_its_end_and_never_back(void **state)
 {
 	(void)state;
@@ -373,6 +466,10 @@ int main(void)
 		cmocka_unit_test(an_event_of_an_unknown_type_moves_the_span_and_nothing_else),
 		cmocka_unit_test(beyond_the_limit_the_smallest_sessions_stay_in_any_order),
 		cmocka_unit_test(beyond_the_limit_of_tracks_the_call_is_marked_as_overflowing),
+		cmocka_unit_test(whoever_posts_many_marks_crowds_out_nobody_elses),
+		cmocka_unit_test(too_many_marks_that_count_for_everybody_make_every_view_doubtful),
+		cmocka_unit_test(marks_of_all_posters_together_have_a_limit),
+		cmocka_unit_test(facts_with_too_many_marks_of_one_poster_are_not_read),
 		cmocka_unit_test(an_egress_grows_to_its_end_and_never_back),
 		cmocka_unit_test(an_egress_that_never_got_an_id_is_no_egress),
 		cmocka_unit_test(marks_are_all_kept_by_their_ids),
