@@ -8,6 +8,7 @@
 #include "cmd/ladder.h"
 #include "cmd/recording.h"
 #include "wire/jdoc.h"
+#include "wire/mark.h"
 
 #define JOURNAL_MOST 20000 /* rows of a call that are shown */
 
@@ -344,7 +345,7 @@ static bool says(const struct jdoc *j, const char *key, const char *value)
 }
 
 /* What is stored came of other rules, of an override, or of an earlier moment. */
-static int put_stored(struct explaining *x, const struct call_detail *d, const struct verdict *v)
+static int put_stored(struct explaining *x, const struct call_detail *d, const struct facts *seen, const struct verdict *v)
 {
 	struct jdoc j;
 	_cleanup_buf_ struct buf b = BUF_INIT;
@@ -369,6 +370,8 @@ static int put_stored(struct explaining *x, const struct call_detail *d, const s
 	for (size_t i = 0; i < d->revision_count; i++) {
 		_cleanup_buf_ struct buf line = BUF_INIT;
 		struct jdoc old;
+		if (mark_unseen_is_named(d->revisions[i].verdict, seen))
+			continue;
 		r = jdoc_parse(slice_is_none(d->revisions[i].verdict) ? SLICE("{}") : d->revisions[i].verdict, x->a, &old);
 		if (r < 0)
 			return r;
@@ -414,7 +417,7 @@ static int explain_stored(struct explaining *x, struct store_reader *reader, str
 	if (r == 0)
 		r = explain_call(x, &line, f, &v);
 	if (r == 0)
-		r = put_stored(x, &d, &v);
+		r = put_stored(x, &d, f, &v);
 	if (r == 0 && !whole)
 		buf_putf(&x->out, "\nonly the first %d events are shown\n", JOURNAL_MOST);
 	return r;

@@ -4,6 +4,7 @@
  * reader. */
 #include "core/detail.h"
 #include "http/internal.h"
+#include "wire/mark.h"
 
 enum MHD_Result call_run(struct connection *c)
 {
@@ -16,11 +17,14 @@ enum MHD_Result call_run(struct connection *c)
 	return reads_submit(c, READ_CALL);
 }
 
-static void write_revisions(const struct call_detail *d, struct jsonw *w)
+/* A call that was another tenant's before leaves out those that rest on that tenant's marks. */
+static void write_revisions(const struct call_detail *d, const struct facts *seen, struct jsonw *w)
 {
 	jw_key(w, "revisions");
 	jw_arr(w);
 	for (size_t i = 0; i < d->revision_count; i++) {
+		if (mark_unseen_is_named(d->revisions[i].verdict, seen))
+			continue;
 		jw_obj(w);
 		jw_key(w, "revision");
 		jw_int(w, d->revisions[i].revision);
@@ -64,7 +68,7 @@ int call_reply(int result, const struct call_detail *d, struct slice tenant, str
 	jw_obj(&w);
 	call_write_members(&d->view, &w);
 	detail_write_members(known ? &detail : NULL, &w);
-	write_revisions(d, &w);
+	write_revisions(d, known ? &f : NULL, &w);
 	jw_obj_end(&w);
 	r = buf_failed(&reply->body) ? OC_NOMEM : etag_make(d->view.revision, buf_slice(&reply->body), reply->etag, sizeof reply->etag);
 	if (r != OC_OK)

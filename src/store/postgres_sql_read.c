@@ -21,7 +21,9 @@ static void put_view_columns(const struct pg_schema *s, struct buf *b)
 		of_log[i].put(b, pg_column(s, PG_CALL_LOGS, of_log[i].column), "l");
 		buf_puts(b, ", ");
 	}
-	buf_puts(b, "coalesce(l.\"userId\"::text, f.\"userId\"), f.\"roomSid\", f.\"roomName\", f.outcome, f.verdict::text, f.revision,"
+	/* A verdict that names marks is of the tenant that the call had when it was given, which may be another than its row's by now. */
+	buf_puts(b, "coalesce(l.\"userId\"::text, f.\"userId\"), f.\"roomSid\", f.\"roomName\", f.outcome, CASE WHEN (l.\"userId\"::text = f.\"userId\") IS NOT FALSE"
+		" OR strpos(f.verdict::text, '\"MK_') = 0 THEN f.verdict::text END, f.revision,"
 		" f.\"startedAtMs\", f.\"endedAtMs\", f.\"createdAt\", f.\"updatedAt\"");
 }
 

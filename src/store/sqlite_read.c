@@ -23,10 +23,13 @@ struct sqlite_reader {
 
 #define VIEW_TEXTS 14 /* columns that are text, the first ones */
 
+/* A verdict that names marks is of the tenant that the call had when it was given, which may be another than its row's by now. */
+#define SHOWN_VERDICT "CASE WHEN (l.\"userId\" = f.\"userId\") IS NOT FALSE OR instr(f.verdict, '\"MK_') = 0 THEN f.verdict END"
+
 /* In the order of column_view. `host_columns` are agentConfigId and cost as JSON, or NULLs where the table has none. */
 #define VIEW_COLUMNS(host_columns) \
 	"l.id, l.\"userId\", l.\"livekitRoomName\", l.\"livekitRoomSid\", l.direction, l.\"phoneNumber\", l.\"sipCallId\", l.status, l.outcome, " \
-	"l.\"recordingUrl\", CASE WHEN json_valid(l.metadata) THEN l.metadata END, f.verdict, " host_columns ", l.duration, " \
+	"l.\"recordingUrl\", CASE WHEN json_valid(l.metadata) THEN l.metadata END, " SHOWN_VERDICT ", " host_columns ", l.duration, " \
 	SQL_MS("l.\"startedAt\"") ", " SQL_MS("l.\"endedAt\"") ", " SQL_MS("l.\"createdAt\"") ", " SQL_MS("l.\"updatedAt\"") ", f.revision, " SORT_KEY
 
 #define FROM_LOGS " FROM call_logs l LEFT JOIN call_facts f ON f.\"roomSid\" = l.\"livekitRoomSid\" "

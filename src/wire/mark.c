@@ -11,6 +11,7 @@
 #include "wire/rfc3339.h"
 
 #define MAX_MS (EVENT_MAX_S * 1000 + 999)
+#define ID_PREFIX "MK_"
 #define ID_HEX 32 /* digits of an event id: 128 bits */
 
 struct reading {
@@ -316,7 +317,7 @@ bool mark_key_is_valid(struct slice header, struct slice *ret)
 
 int mark_id(struct slice tenant, struct slice key, struct slice content, struct arena *a, struct slice *ret)
 {
-	static const struct slice prefix = { "MK_", 3 };
+	const struct slice prefix = SLICE(ID_PREFIX);
 	_cleanup_buf_ struct buf b = BUF_INIT;
 	unsigned char hash[32];
 	char *id = arena_alloc(a, prefix.n + ID_HEX);
@@ -331,6 +332,20 @@ int mark_id(struct slice tenant, struct slice key, struct slice content, struct 
 	hex_encode(hash, ID_HEX / 2, id + prefix.n);
 	*ret = slice_of(id, prefix.n + ID_HEX);
 	return 0;
+}
+
+bool mark_unseen_is_named(struct slice json, const struct facts *seen)
+{
+	const struct slice quoted = SLICE("\"" ID_PREFIX);
+	for (const char *p = json.p, *end = json.p + json.n; json.n && (p = memmem(p, (size_t)(end - p), quoted.p, quoted.n)); p++) {
+		const char *id = p + 1, *id_end = memchr(id, '"', (size_t)(end - id));
+		bool known = false;
+		for (size_t i = 0; id_end && seen && i < seen->mark_count; i++)
+			known |= slice_eq(seen->marks[i].event_id, slice_of(id, (size_t)(id_end - id)));
+		if (!known)
+			return true;
+	}
+	return false;
 }
 
 /* ---- the kept grammar ---- */

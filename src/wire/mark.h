@@ -7,6 +7,7 @@
 #pragma once
 
 #include "base/buf.h"
+#include "core/facts.h"
 #include "wire/decode.h"
 
 #define MARK_MAX_BYTES 65536 /* of a posted body */
@@ -21,6 +22,10 @@ bool mark_key_is_valid(struct slice header, struct slice *ret);
 
 /* "MK_" and a hash of whose it is and of the key, or, where that is none, of the content: what mark_encode writes of the event as parsed. */
 OC_NODISCARD int mark_id(struct slice tenant, struct slice key, struct slice content, struct arena *a, struct slice *ret);
+
+/* Does this JSON text name a posted mark by its id that is not among the marks of `seen`? Then it tells what who sees these facts is not to know.
+ * NULL: nobody can read the facts. */
+bool mark_unseen_is_named(struct slice json, const struct facts *seen);
 
 /* The canonical JSON, appended. The event's id is not in it. */
 void mark_encode(const struct event *e, struct buf *b);

@@ -88,6 +88,27 @@ static void no_tenant_sees_anothers_call_whole(void **state)
 	assert_int_equal(store_read_call(f->reader, SLICE("alice"), SLICE("RM\0one"), f->arena, &d), OC_NOT_FOUND);
 }
 
+/* A host may give a call's row to somebody else; what the former tenant's marks made of the call is not given along. */
+static void a_verdict_that_names_marks_does_not_go_with_its_row(void **state)
+{
+	struct fixture *f = *state;
+	struct call_detail d;
+	fixture_start(f, NULL);
+	put_call(f, "EV_a", "RM_one", "room", "alice", f->now_ms - HOUR, f->now_ms);
+	judge_again(f, "RM_one", "{\"evidence\":[{\"eventId\":\"MK_1\"}]}", "busy", 2);
+	assert_int_equal(whole(f, "alice", "RM_one", &d), 0);
+	assert_false(slice_is_none(d.view.verdict));
+	fixture_exec(f, "UPDATE call_logs SET \"userId\" = 'bob'");
+	assert_int_equal(whole(f, "alice", "RM_one", &d), OC_NOT_FOUND);
+	assert_int_equal(whole(f, "bob", "RM_one", &d), 0);
+	assert_true(slice_is_none(d.view.verdict));
+	assert_true(slice_eq_cstr(d.view.outcome, "busy"));
+	judge_again(f, "RM_one", "{\"evidence\":[{\"eventId\":\"EV_a\"}]}", "busy", 3);
+	fixture_exec(f, "UPDATE call_logs SET \"userId\" = 'bob'");
+	assert_int_equal(whole(f, "bob", "RM_one", &d), 0);
+	assert_false(slice_is_none(d.view.verdict));
+}
+
 /* ---- revisions ---- */
 
 static void a_final_verdict_that_changes_is_kept(void **state)
@@ -349,6 +370,7 @@ const struct store_case detail_cases[] = {
 	CASE(a_hosts_row_that_was_never_judged_has_no_facts),
 	CASE(a_call_without_a_row_is_shown_whole_too),
 	CASE(no_tenant_sees_anothers_call_whole),
+	CASE(a_verdict_that_names_marks_does_not_go_with_its_row),
 	CASE(a_final_verdict_that_changes_is_kept),
 	CASE(a_call_that_opens_again_keeps_the_verdict_it_had),
 	CASE(the_same_verdict_again_makes_no_revision),

@@ -94,6 +94,39 @@ static void replaced_verdicts_are_shown_whole(void **state)
 	json_decref(o);
 }
 
+static void a_replaced_verdict_that_rests_on_another_tenants_mark_is_not_shown(void **state)
+{
+	(void)state;
+	_cleanup_history_ struct history *h = history_new();
+	static const char *const ids[] = { "EV_1", "MK_own", "MK_globex", "MK_forgotten" };
+	struct call_revision rows[4];
+	dial_and_end(h, REASON_USER_REJECTED, STATUS_RINGING, false, 5000);
+	for (int i = 0; i < 2; i++) {
+		struct event *e = marks(h, MARK_SIP_RESULT, MARK_SOURCE_DIALER, 486, 5010);
+		e->id = slice_cstr(ids[i + 1]);
+		e->mark.tenant = slice_cstr(i ? "globex" : "acme");
+	}
+	struct call_detail d = detail_with(h);
+	for (int i = 0; i < 4; i++) {
+		_cleanup_buf_ struct buf b = BUF_INIT;
+		rows[i] = (struct call_revision){ .revision = i + 1 };
+		buf_putf(&b, "{\"evidence\":[{\"eventId\":\"EV_0\",\"says\":\"\"},{\"eventId\":\"%s\",\"says\":\"SIP 486\"}]}", ids[i]);
+		assert_true(arena_copy(h->a, buf_slice(&b), &rows[i].verdict));
+	}
+	d.revisions = rows;
+	d.revision_count = 4;
+	struct reply r = reply_to(h, &d, "acme", NULL);
+	json_t *o = read_back(&r), *shown = json_object_get(o, "revisions");
+	assert_int_equal(json_array_size(shown), 2);
+	assert_int_equal(json_integer_value(json_object_get(json_array_get(shown, 1), "revision")), 2);
+	json_decref(o);
+	d.facts = SLICE_NONE;
+	r = reply_to(h, &d, "acme", NULL);
+	o = read_back(&r);
+	assert_int_equal(json_array_size(json_object_get(o, "revisions")), 1);
+	json_decref(o);
+}
+
 static void a_tag_that_is_known_gets_a_304(void **state)
 {
 	(void)state;
@@ -153,6 +186,7 @@ int main(void)
 		cmocka_unit_test(a_call_has_its_outcome_and_its_parts_in_one_object),
 		cmocka_unit_test(another_tenants_mark_is_not_among_the_witnesses),
 		cmocka_unit_test(replaced_verdicts_are_shown_whole),
+		cmocka_unit_test(a_replaced_verdict_that_rests_on_another_tenants_mark_is_not_shown),
 		cmocka_unit_test(a_tag_that_is_known_gets_a_304),
 		cmocka_unit_test(unreadable_facts_leave_the_outcome_readable),
 		cmocka_unit_test(a_missing_call_and_a_failure_are_answered_as_for_outcomes),
