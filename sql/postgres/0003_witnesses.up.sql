@@ -40,6 +40,7 @@ BEGIN
 		"roomSid" TEXT NOT NULL,
 		PRIMARY KEY ("sipCallId", "roomSid")
 	);
+	CREATE INDEX idx_call_legs_room ON call_legs ("roomSid");
 	-- The verdicts that a later one replaced; the present one is in call_facts.
 	CREATE TABLE call_revisions (
 		"roomSid" TEXT NOT NULL,

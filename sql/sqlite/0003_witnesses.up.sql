@@ -17,6 +17,7 @@ CREATE TABLE call_legs (
 	"roomSid" TEXT NOT NULL,
 	PRIMARY KEY ("sipCallId", "roomSid")
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX idx_call_legs_room ON call_legs ("roomSid");
 
 -- The verdicts that a later one replaced; the present one is in call_facts.
 CREATE TABLE call_revisions (

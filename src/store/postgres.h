@@ -246,7 +246,7 @@ struct pg_store {
 	size_t before_count;
 	struct pg_skipped skipped[PG_SKIPPED_MAX];
 	size_t skipped_next;
-	struct buf names_cursor, sids_cursor, tenants_cursor; /* where store_due goes on looking */
+	struct buf names_cursor, sids_cursor, tenants_cursor, legs_cursor; /* where store_due goes on looking */
 	struct pg_journal journal;
 };
 

@@ -216,6 +216,7 @@ static int send_first(struct pg *c, const struct store_touch *t, const struct wa
 		pg_params_clear(p);
 		pg_param_texts(p, t->event_ids, t->event_count);
 		pg_param_texts(p, w->names, w->count);
+		pg_param_texts(p, t->sip_call_ids, t->sip_call_count);
 		r = pg_send(c, PG_STMT_LOAD_KNOWN, p);
 	}
 	return r < 0 ? r : pg_sync(c);

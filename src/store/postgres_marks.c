@@ -10,7 +10,7 @@ const char pg_legs_insert_sql[] =
 
 #define IS_WAITING "e.\"roomSid\" IS NULL AND e.\"sipCallId\" IS NOT NULL AND e.\"errorMessage\" = '" STORE_WAITS "' AND "
 
-/* $1 legs that the batch brings; $2 calls that a sweep looks at, whose legs are asked for only then. */
+/* $1 legs that the batch brings; $2 calls that a sweep looks at, whose legs are asked for. */
 void pg_sql_load_leg_waits(const struct pg_schema *s, struct buf *b)
 {
 	buf_puts(b, "SELECT e.\"eventId\"::text, e.\"roomName\"::text, ");
@@ -21,19 +21,18 @@ void pg_sql_load_leg_waits(const struct pg_schema *s, struct buf *b)
 	pg_sql_time(b, pg_column(s, PG_JOURNAL, "createdAt"), "e");
 	buf_puts(b, " FROM livekit_call_events e WHERE " IS_WAITING);
 	buf_puts(b, pg_sql_is_aside(s));
-	buf_puts(b, " AND e.\"sipCallId\" = ANY ($1::text[] || CASE WHEN cardinality($2::text[]) > 0 THEN ARRAY(SELECT l.\"sipCallId\" FROM"
-		" (SELECT DISTINCT e.\"sipCallId\" AS leg FROM livekit_call_events e WHERE " IS_WAITING);
-	buf_puts(b, pg_sql_is_aside(s));
-	buf_putf(b, ") w JOIN call_legs l ON l.\"sipCallId\" = w.leg WHERE l.\"roomSid\" = ANY ($2::text[])) END)"
+	buf_putf(b, " AND e.\"sipCallId\" = ANY ($1::text[] || ARRAY(SELECT l.\"sipCallId\" FROM call_legs l WHERE l.\"roomSid\" = ANY ($2::text[])))"
 		" ORDER BY e.\"createdAt\", e.\"eventId\" LIMIT %d FOR UPDATE OF e SKIP LOCKED", STORE_UNBOUND_LIMIT);
 }
 
-/* Calls with a leg that a mark waits for: what two nodes at once left over. $1 how many. */
+/* Legs that marks wait for, from one on ($1), each with the calls that have it: what two nodes at once left over. $3: calls to leave alone. */
 void pg_sql_due_legs(const struct pg_schema *s, struct buf *b)
 {
-	buf_puts(b, "SELECT DISTINCT l.\"roomSid\" FROM livekit_call_events e JOIN call_legs l ON l.\"sipCallId\" = e.\"sipCallId\" WHERE " IS_WAITING);
+	buf_puts(b, "SELECT w.leg, l.\"roomSid\" FROM (SELECT e.\"sipCallId\" AS leg, coalesce(e.\"errorMessage\" = '" STORE_WAITS "' AND ");
 	buf_puts(b, pg_sql_is_aside(s));
-	buf_puts(b, " LIMIT $1::int8");
+	buf_puts(b, ", false) AS waits FROM livekit_call_events e WHERE e.\"roomSid\" IS NULL AND e.\"sipCallId\" IS NOT NULL"
+		" AND e.\"sipCallId\" > $1::text ORDER BY e.\"sipCallId\" LIMIT $2::int8) w"
+		" LEFT JOIN call_legs l ON w.waits AND l.\"sipCallId\" = w.leg AND l.\"roomSid\" <> ALL ($3::text[]) ORDER BY 1");
 }
 
 /* Did a tenant post it? What the canonical JSON says, not "userId", which any event of the call has. CASE, for other payloads may be no JSON. */

@@ -32,12 +32,14 @@ static const char load_facts_sql[] =
 	"  IS NOT NULL ELSE false END, f.\"watchAtMs\""
 	" FROM unnest($1::text[], $2::text[]) t (sid, name) LEFT JOIN call_facts f ON f.\"roomSid\" = t.sid";
 
-/* And a row with an empty id where something has one of these names ($2), or a leg's mark waits: a second look is then worth its time. */
+/* And a row with an empty id where something has one of these names ($2), or a mark waits for one of these legs ($3): a second look is then
+ * worth its time. */
 static const char load_known_sql[] =
 	"SELECT \"eventId\"::text, \"bodyHash\"::text FROM livekit_call_events WHERE \"eventId\" = ANY ($1::text[]) UNION ALL SELECT '', NULL"
 	" WHERE EXISTS (SELECT FROM call_logs WHERE \"livekitRoomSid\" IS NULL AND \"livekitRoomName\" = ANY ($2::text[]))"
 	" OR EXISTS (SELECT FROM livekit_call_events WHERE \"roomSid\" IS NULL AND \"roomName\" = ANY ($2::text[]))"
-	" OR EXISTS (SELECT FROM livekit_call_events WHERE \"roomSid\" IS NULL AND \"sipCallId\" IS NOT NULL)";
+	" OR EXISTS (SELECT FROM livekit_call_events WHERE \"roomSid\" IS NULL AND \"sipCallId\" IS NOT NULL"
+	"  AND \"sipCallId\" = ANY ($3::text[]))";
 
 /* $2: the moment, ms; $3: the only tenant whose call it may be, NULL = any; $4: how late after the end, ms. */
 static const char load_names_sql[] =

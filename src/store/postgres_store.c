@@ -41,6 +41,7 @@ void pg_store_close(struct store *store)
 	buf_done(&s->names_cursor);
 	buf_done(&s->sids_cursor);
 	buf_done(&s->tenants_cursor);
+	buf_done(&s->legs_cursor);
 	free(s);
 }
 
@@ -106,6 +107,7 @@ static const struct sweep sweeps[] = {
 	{ PG_STMT_DUE_NAMES, offsetof(struct pg_store, names_cursor), false },
 	{ PG_STMT_DUE_SIDS, offsetof(struct pg_store, sids_cursor), true },
 	{ PG_STMT_DUE_TENANTS, offsetof(struct pg_store, tenants_cursor), true },
+	{ PG_STMT_DUE_LEGS, offsetof(struct pg_store, legs_cursor), false },
 };
 #define SWEEP_COUNT (sizeof sweeps / sizeof *sweeps)
 
@@ -144,10 +146,6 @@ static int send_due(struct pg_store *s, int64_t now_ms, size_t limit)
 			pg_param_int8(p, now_ms);
 		r = pg_send(c, sweeps[i].statement, p);
 	}
-	pg_params_clear(p);
-	pg_param_int8(p, (int64_t)limit);
-	if (r == 0)
-		r = pg_send(c, PG_STMT_DUE_LEGS, p);
 	if (r == 0)
 		r = pg_send(c, PG_STMT_COMMIT, NULL);
 	return r < 0 ? r : pg_sync(c);
@@ -200,15 +198,14 @@ static int take_due(struct pg_store *s, size_t limit, int64_t deadline, struct a
 	size_t count = 0;
 	int r = pg_expect_begin(c, deadline);
 
-	for (size_t i = 0; i < SWEEP_COUNT + 2 && r == 0; i++) { /* by time, sweeps, legs */
+	for (size_t i = 0; i < SWEEP_COUNT + 1 && r == 0; i++) { /* by time, then the sweeps */
 		_cleanup_pg_ PGresult *res = NULL;
-		bool sweep = i > 0 && i <= SWEEP_COUNT;
 		r = pg_expect(c, deadline, &res);
 		if (r < 0)
 			break;
-		if (sweep)
+		if (i > 0)
 			r = take_sweep(s, &sweeps[i - 1], res, limit, a, sids, &count);
-		for (int row = 0; !sweep && row < PQntuples(res) && r == 0; row++)
+		for (int row = 0; i == 0 && row < PQntuples(res) && r == 0; row++)
 			r = add_sid(res, row, 0, limit, a, sids, &count);
 	}
 	if (r == 0)

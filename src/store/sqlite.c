@@ -185,6 +185,7 @@ static void sqlite_store_close(struct store *store)
 
 	sqlite_batch_abort(store);
 	sqlite_disconnect(&s->c);
+	buf_done(&s->leg_cursor);
 	free(s->url);
 	free(s);
 }
@@ -277,7 +278,7 @@ int sqlite_due(struct store *store, int64_t now_ms, size_t limit, struct arena *
 		if (full)
 			s->late_full_look_ms = now_ms;
 		if (r == 0)
-			r = add_sids(s, SQL_LEG_DUE, now_ms, limit, a, sids, &count);
+			r = sqlite_leg_due(s, limit, a, sids, &count);
 	}
 	if (r == 0) {
 		*ret_sids = sids;

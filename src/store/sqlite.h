@@ -113,6 +113,7 @@ struct sqlite_store {
 	int reopen_wait_ms;   /* back-off after a failure to open */
 	int64_t reopen_at_ns;
 	int64_t late_look_ms, late_full_look_ms; /* when late host rows were last looked for */
+	struct buf leg_cursor; /* where sqlite_leg_due goes on looking */
 	struct sqlite_journal journal;
 };
 
@@ -153,6 +154,8 @@ extern const char sqlite_leg_calls_sql[], sqlite_leg_insert_sql[], sqlite_any_le
 	sqlite_leg_waits_of_call_sql[], sqlite_leg_due_sql[];
 /* The room SIDs of the calls with these legs, each once. */
 OC_NODISCARD int sqlite_leg_calls(struct sqlite_store *s, const struct store_touch *t, struct arena *a, struct slice **ret_sids, size_t *ret_count);
+/* Adds the calls of legs that marks wait for to `sids`, a stretch of them at a time; at most `limit` in all. */
+OC_NODISCARD int sqlite_leg_due(struct sqlite_store *s, size_t limit, struct arena *a, struct slice *sids, size_t *count);
 /* Marks that wait for a leg that the batch brings, or, in a sweep, for a leg of these calls; added behind the *count rows there are. */
 OC_NODISCARD int sqlite_leg_waits(struct sqlite_store *s, const struct store_touch *t, const struct call_row *calls, size_t call_count, struct arena *a,
 	struct unbound_row *rows, size_t *count);

@@ -5,6 +5,8 @@
 #define TEXT_OF_(number) #number
 #define TEXT_OF(number) TEXT_OF_(number)
 
+#define LEGS_LOOKED_AT 2000 /* at one sweep, however many are waited for */
+
 #define WAITS \
 	"e.\"roomSid\" IS NULL AND e.\"sipCallId\" IS NOT NULL AND e.processed = 0 AND e.\"errorMessage\" = '" STORE_WAITS "'"
 #define WAITING_MARK \
@@ -17,12 +19,13 @@ const char sqlite_any_leg_waits_sql[] = "SELECT 1 FROM livekit_call_events INDEX
 const char sqlite_leg_waits_sql[] = "SELECT " WAITING_MARK " FROM livekit_call_events e WHERE " WAITS " AND e.\"sipCallId\" = ?1 "
 				    "ORDER BY e.id LIMIT " TEXT_OF(STORE_UNBOUND_LIMIT);
 const char sqlite_leg_waits_of_call_sql[] =
-	"SELECT " WAITING_MARK " FROM livekit_call_events e INDEXED BY idx_lce_unbound_sip CROSS JOIN call_legs l "
-	"ON l.\"sipCallId\" = e.\"sipCallId\" AND l.\"roomSid\" = ?1 WHERE " WAITS " ORDER BY e.id LIMIT " TEXT_OF(STORE_UNBOUND_LIMIT);
-/* ?1, the time, is not asked for. */
+	"SELECT " WAITING_MARK " FROM call_legs l CROSS JOIN livekit_call_events e INDEXED BY idx_lce_unbound_sip "
+	"ON e.\"sipCallId\" = l.\"sipCallId\" WHERE l.\"roomSid\" = ?1 AND " WAITS " ORDER BY e.id LIMIT " TEXT_OF(STORE_UNBOUND_LIMIT);
+/* A stretch of the legs that are waited for, from behind ?1 on, each with the calls that have it. */
 const char sqlite_leg_due_sql[] =
-	"SELECT DISTINCT l.\"roomSid\" FROM livekit_call_events e INDEXED BY idx_lce_unbound_sip CROSS JOIN call_legs l "
-	"ON l.\"sipCallId\" = e.\"sipCallId\" WHERE " WAITS " AND ?1 IS NOT NULL LIMIT ?2";
+	"SELECT e.leg, l.\"roomSid\" FROM (SELECT \"sipCallId\" AS leg, processed = 0 AND \"errorMessage\" = '" STORE_WAITS "' AS waits "
+	"FROM livekit_call_events INDEXED BY idx_lce_unbound_sip WHERE \"roomSid\" IS NULL AND \"sipCallId\" IS NOT NULL AND \"sipCallId\" > ?1 "
+	"ORDER BY \"sipCallId\" LIMIT " TEXT_OF(LEGS_LOOKED_AT) ") e LEFT JOIN call_legs l ON e.waits AND l.\"sipCallId\" = e.leg";
 
 int sqlite_leg_calls(struct sqlite_store *s, const struct store_touch *t, struct arena *a, struct slice **ret_sids, size_t *ret_count)
 {
@@ -115,6 +118,41 @@ int sqlite_leg_waits(struct sqlite_store *s, const struct store_touch *t, const 
 	for (size_t i = 0; sweep && i < call_count && r == 0; i++)
 		r = add_waits(s, SQL_LEG_WAITS_OF_CALL, calls[i].room_sid, a, rows, count);
 	return r;
+}
+
+static bool is_listed(const struct slice *sids, size_t count, struct slice sid)
+{
+	for (size_t i = 0; i < count; i++)
+		if (slice_eq(sids[i], sid))
+			return true;
+	return false;
+}
+
+/* The next sweep goes on behind the last leg, or at the first one again. Where `limit` cuts it short, this stretch is looked at again. */
+int sqlite_leg_due(struct sqlite_store *s, size_t limit, struct arena *a, struct slice *sids, size_t *count)
+{
+	struct sqlite_binder b = sqlite_bind(&s->c, SQL_LEG_DUE);
+	struct slice leg = SLICE_NONE, sid;
+	size_t rows = 0;
+	int r = 0;
+
+	bind_text(&b, s->leg_cursor.n ? buf_slice(&s->leg_cursor) : SLICE(""));
+	while (*count < limit && (r = sqlite_row(&b)) > 0) {
+		if (!column_text(&b, 0, a, &leg) || !column_text(&b, 1, a, &sid)) {
+			r = OC_NOMEM;
+			break;
+		}
+		rows++;
+		if (!slice_is_none(sid) && !is_listed(sids, *count, sid))
+			sids[(*count)++] = sid;
+	}
+	sqlite_reset(&b);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	buf_clear(&s->leg_cursor);
+	if (rows >= LEGS_LOOKED_AT)
+		buf_put(&s->leg_cursor, leg);
+	return buf_failed(&s->leg_cursor) ? OC_NOMEM : 0;
 }
 
 int sqlite_write_legs(struct sqlite_store *s, const struct call_row *call)

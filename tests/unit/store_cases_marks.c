@@ -145,6 +145,39 @@ static void a_sweep_finds_the_calls_of_legs_that_marks_wait_for(void **state)
 	assert_false(is_due(f, "RM_one", f->now_ms + 3 * MINUTE));
 }
 
+/* Marks for legs that never come are not gone through at every sweep: it goes on where it stopped. */
+static void a_sweep_gets_round_to_each_mark_however_many_wait(void **state)
+{
+	struct fixture *f = *state;
+	fixture_start(f, NULL);
+	put_leg(f, "EV_1", "RM_one", "SCL_one", "alice");
+	struct batch *b = batch_new(f);
+	mark(b, "MK_1", NULL, NULL, "SCL_one", NULL);
+	batch_load(b);
+	batch_commit(b);
+	fixture_exec(f, "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4100) "
+		"INSERT INTO " EVENTS " (\"eventId\", event, source, processed, \"errorMessage\", \"createdAt\", \"bodyHash\", \"sipCallId\") "
+		"SELECT 'MK_none' || i, 'mark', 'mark', 0, '" STORE_WAITS "', '2026-11-22T13:00:00.000Z', '00', 'SCL_no' || i FROM n");
+	size_t first = 0, second = 0, looks = 0;
+	for (; looks < 40 && !second; looks++)
+		if (is_due(f, "RM_one", f->now_ms + (int64_t)looks * MINUTE))
+			*(first ? &second : &first) = looks + 1;
+	assert_in_range(first, 2, 15);
+	assert_in_range(second, first + 2, 30);
+	b = batch_new(f);
+	batch_room(b, "RM_one", NULL, 0);
+	batch_load(b);
+	assert_int_equal(b->loaded.unbound_count, 1);
+	assert_true(offers(b, "MK_1"));
+	store_batch_abort(f->store);
+	b = batch_new(f);
+	b->sip_call_ids[b->touch.sip_call_count++] = SLICE("SCL_one");
+	batch_event(b, "EV_2", "RM_two", "room", f->now_ms);
+	batch_load(b);
+	assert_int_equal(b->loaded.unbound_count, 1);
+	store_batch_abort(f->store);
+}
+
 static void waiting_may_end_without_a_call(void **state)
 {
 	struct fixture *f = *state;
@@ -312,6 +345,7 @@ const struct store_case mark_cases[] = {
 	CASE(a_leg_and_a_room_of_one_batch_are_loaded_once),
 	CASE(a_mark_that_waits_is_offered_when_its_leg_comes),
 	CASE(a_sweep_finds_the_calls_of_legs_that_marks_wait_for),
+	CASE(a_sweep_gets_round_to_each_mark_however_many_wait),
 	CASE(waiting_may_end_without_a_call),
 	CASE(a_name_leads_a_tenant_to_no_call_of_anothers),
 	CASE(a_name_may_be_late_where_that_is_asked_for),
