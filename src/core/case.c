@@ -167,6 +167,7 @@ static unsigned what_holds(const struct call_case *c)
 		{ NEED_KINDS, c->view.strangers == 0 && !c->view.unseen_leg },
 		{ NEED_LEGS, !leg || c->alone || other_legs_known(c) },
 		{ NEED_ATTRIBUTES, !leg || leg->has_attributes },
+		{ NEED_PROOF, !leg || leg->answer != ANSWER_YES || leg->witness != WITNESS_MARK },
 		{ NEED_DIALER, by_dialer(c) },
 		{ NEED_CODE_FITS, code_fits(c) },
 		{ NEED_DIRECTION, c->rule_case.direction != RULE_PHONE },

@@ -39,6 +39,7 @@ enum {
 	X(NEED_KINDS, "of somebody in the room only tracks were seen, or only a witness names him, so events are missing", OUTCOME_UNKNOWN, VERDICT_EVENTS_LOST) \
 	X(NEED_LEGS, "another leg of this call was answered, or was not seen to its end", OUTCOME_COMPLETED, VERDICT_HANGUP) \
 	X(NEED_ATTRIBUTES, "the leg's sip.* attributes are missing", OUTCOME_UNKNOWN, VERDICT_EVENTS_LOST) \
+	X(NEED_PROOF, "only a witness says that it was answered, and LiveKit's own words do not", OUTCOME_NO_ANSWER, VERDICT_UNANSWERED) \
 	X(NEED_DIALER, "the result is no SIP code, or not the dialer's or the carrier's, or not surely about this leg", OUTCOME_FAILED, VERDICT_SETUP_FAILED) \
 	X(NEED_CODE_FITS, "LiveKit's own words are none that this SIP code leaves", OUTCOME_NO_ANSWER, VERDICT_CANCELED) \
 	X(NEED_DIRECTION, "LiveKit does not say which way this phone call went", OUTCOME_NO_ANSWER, VERDICT_UNANSWERED) \

@@ -378,9 +378,32 @@ static void every_dispute_has_words(void **state)
 	assert_int_equal(DISPUTE_ANSWER, 1);
 }
 
+/* LiveKit answers with a sip.callTag. An agent that says answered when the phone joins says so at dialing. */
+static void a_witness_alone_makes_no_answer_certain(void **state)
+{
+	(void)state;
+	static const struct {
+		enum disconnect_reason reason;
+		enum sip_status status;
+		const char *alone, *proved;
+	} ENDS[] = {
+		{ REASON_CLIENT_INITIATED, STATUS_HANGUP, "completed/hangup likely", "completed/hangup certain" },
+		{ REASON_ROOM_DELETED, STATUS_HANGUP, "completed/agent_hangup likely", "completed/agent_hangup certain" },
+		{ REASON_PARTICIPANT_REMOVED, STATUS_ACTIVE, "completed/agent_hangup likely", "completed/agent_hangup certain" },
+	};
+	for (size_t i = 0; i < sizeof ENDS / sizeof ENDS[0]; i++)
+		for (int proved = 0; proved < 2; proved++) {
+			_cleanup_history_ struct history *h = history_new();
+			dial_and_end(h, ENDS[i].reason, ENDS[i].status, proved, 9000);
+			(void)marks(h, MARK_ANSWERED, i ? MARK_SOURCE_AGENT : MARK_SOURCE_DIALER, 0, 4000);
+			judges(h, proved ? ENDS[i].proved : ENDS[i].alone);
+		}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_witness_alone_makes_no_answer_certain),
 		cmocka_unit_test(a_mark_goes_to_the_leg_that_it_names_or_that_was_tried_last),
 		cmocka_unit_test(a_result_that_comes_as_the_next_leg_begins_is_the_ended_legs),
 		cmocka_unit_test(a_mark_from_long_before_any_leg_is_about_none_of_them),
