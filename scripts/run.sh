@@ -80,6 +80,7 @@ outcomed is serving on $url, with its data in $(pwd)/outcomed.db. What next, in 
   curl '$outcome_url'
   curl '$url/api/calls?user_id=$tenant'
   curl '$url/metrics'
+  $outcomed explain --database sqlite:outcomed.db --user=$tenant $sid
   $send send --url $url/api/webhooks/call_completed tests/captures/out-486.jsonl
 The last one sends another recorded call, whose line was busy; look for it in the list. Point LiveKit at it: webhook.urls: [$url/api/webhooks/call_completed]
 Ctrl-C stops it.

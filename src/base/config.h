@@ -30,9 +30,9 @@ enum option_type { OPTION_TEXT, OPTION_BYTES, OPTION_INT, OPTION_SWITCH };
 	X(keys, NULL, "LIVEKIT_KEYS", "KEY: SECRET …", OPTION_TEXT, NULL, true, CMD_SIGNATURES, \
 	  "Several pairs for rotation, `key: secret`, separated by newlines or commas.") \
 	X(service_token, NULL, "OUTCOMED_SERVICE_TOKEN", "TOKEN", OPTION_TEXT, NULL, true, CMD_SERVE | CMD_CHECK, \
-	  "Bearer token of your backend: reads any tenant, which it names by user_id.") \
+	  "Bearer token of your backend: reads calls and posts marks of any tenant, which it names by user_id.") \
 	X(tenant_secret, NULL, "OUTCOMED_TENANT_SECRET", "SECRET", OPTION_TEXT, NULL, true, CMD_SERVE | CMD_CHECK | CMD_TOKEN, \
-	  "HS256 key of tenant JWTs (sub is the tenant, exp required); at least 32 bytes.") \
+	  "HS256 key of tenant JWTs (sub is the tenant, exp required), which read calls and post marks; at least 32 bytes.") \
 	X(default_user, "--default-user", "OUTCOMED_DEFAULT_USER", "ID", OPTION_TEXT, NULL, false, CMD_SERVE | CMD_CHECK | CMD_REPLAY, \
 	  "Tenant of calls that nothing else assigns, once they have ended.") \
 	X(tenant_keys, "--tenant-keys", "OUTCOMED_TENANT_KEYS", "NAMES", OPTION_TEXT, "user_id,userId,tenant", false, \

@@ -161,7 +161,8 @@ const struct command command_replay = {
 	.summary = "Rebuild facts and verdicts from the journal.",
 	.details = "Reads every call's events again, with today's decoder, routes and rules, and writes what comes out differently; what comes\n"
 		   "out the same is not touched. It may run beside the daemon and be ended and run again at any time. Give it the same\n"
-		   "--tenant-keys, --routes and --default-user as the daemon. A verdict that changes after it was final gets a new revision.\n"
+		   "--tenant-keys, --routes, --overrides and --default-user as the daemon. A verdict that changes after it was final gets a\n"
+		   "new revision.\n"
 		   "\n"
 		   "A call whose journal was pruned, or an event of which cannot be read any more, is left alone and named: its facts would\n"
 		   "become poorer. To have it made anew from what is left, delete its row of call_facts.\n"

@@ -84,7 +84,7 @@ static const struct extra_flag token_flags[] = {
 const struct command command_token = {
 	.name = "token",
 	.words = "",
-	.summary = "Print a token with which one tenant can read its calls.",
+	.summary = "Print a token with which one tenant can read its calls and post marks about them.",
 	.details = "Prints a JWT (HS256 by OUTCOMED_TENANT_SECRET; sub, iat, exp) for `Authorization: Bearer …`.\n"
 		   "\n"
 		   "Exit codes: 0 printed; 1 failed; 2 wrong usage or no secret.",

@@ -626,6 +626,9 @@ def test_make_run_shows_a_verdict_and_stays(clone):
             assert "DEMO KEY, not for production" in shown, shown
             assert '"outcome": "completed"' in shown, shown
             assert f"curl 'http://127.0.0.1:{port}/api/calls/RM_h9Q44tYGqmEg/outcome?user_id=user-9'" in shown
+            why = re.search(r"^  (.* explain .*)$", shown, re.MULTILINE)[1]
+            drawn = subprocess.run(why, shell=True, cwd=clone, env=daemons.environment(keys=False), timeout=60, capture_output=True, text=True, check=False)
+            assert drawn.returncode == 0 and "completed / hangup, certain" in drawn.stdout, drawn
             assert process.poll() is None
             busy = re.search(r"^  (.* send .*) tests/captures/out-486.jsonl$", shown, re.MULTILINE)[1]
             advised = subprocess.run(f"{busy} '{BUSY}'", shell=True, cwd=clone, env=daemons.environment(keys=False), timeout=60, capture_output=True,
