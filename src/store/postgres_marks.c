@@ -35,12 +35,15 @@ void pg_sql_due_legs(const struct pg_schema *s, struct buf *b)
 		" LEFT JOIN call_legs l ON w.waits AND l.\"sipCallId\" = w.leg AND l.\"roomSid\" <> ALL ($3::text[]) ORDER BY 1");
 }
 
-/* Did a tenant post it? What the canonical JSON says, not "userId", which any event of the call has. CASE, for other payloads may be no JSON. */
+/* Did a tenant post it? What the canonical JSON says, not "userId", which any event of the call has, unless only the bytes were kept. CASE, for
+ * other payloads may be no JSON. */
 void pg_sql_own_mark(const struct pg_schema *s, struct buf *b)
 {
-	buf_puts(b, "CASE WHEN e.source = 'mark' THEN ");
+	buf_puts(b, "CASE WHEN e.source = 'mark' THEN CASE WHEN e.\"rawPayload\" IS NULL THEN ");
+	pg_sql_text(b, pg_column(s, PG_JOURNAL, "userId"), "e");
+	buf_puts(b, " ELSE ");
 	pg_sql_text(b, pg_column(s, PG_JOURNAL, "rawPayload"), "e");
-	buf_puts(b, "::jsonb ->> 'userId' IS NOT NULL ELSE false END");
+	buf_puts(b, "::jsonb ->> 'userId' END IS NOT NULL ELSE false END");
 }
 
 bool pg_wants_leg_waits(const struct store_touch *t) { return t->sip_call_count > 0 || (t->event_count == 0 && t->room_count > 0); }

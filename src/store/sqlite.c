@@ -31,8 +31,8 @@
 	"AND max(f.\"roomStartedAtMs\" - w, w - COALESCE(f.\"endedAtMs\", f.\"roomStartedAtMs\")) <= " TEXT_OF(CLAIM_WINDOW_MS) " " \
 	"AND (f.\"endedAtMs\" IS NULL OR w <= f.\"endedAtMs\" OR ?1 - w >= " TEXT_OF(CLAIM_AFTER_END_MS) ") END"
 
-/* Did a tenant post it? What the canonical JSON says, not "userId", which any event of the call has. */
-#define OWN_MARK "(source = 'mark' AND \"rawPayload\" ->> 'userId' IS NOT NULL)"
+/* Did a tenant post it? What the canonical JSON says, not "userId", which any event of the call has, unless only the bytes were kept. */
+#define OWN_MARK "(source = 'mark' AND CASE WHEN \"rawPayload\" IS NULL THEN \"userId\" ELSE \"rawPayload\" ->> 'userId' END IS NOT NULL)"
 
 const char *const sqlite_writer_sql[SQL_WRITER_COUNT] = {
 	[SQL_EVENT_KNOWN] = "SELECT \"bodyHash\" FROM livekit_call_events WHERE \"eventId\" = ?1",

@@ -280,6 +280,9 @@ static void a_tenants_mark_does_not_follow_the_call_of_another(void **state)
 	mark(b, "MK_alice", "RM_one", NULL, NULL, "alice");
 	mark(b, "MK_bob", "RM_one", NULL, NULL, "bob");
 	mark(b, "MK_any", "RM_one", NULL, NULL, NULL);
+	struct journal_row *bytes = mark(b, "MK_bytes", "RM_one", NULL, NULL, "bob"); /* as what the database refused otherwise is kept */
+	bytes->payload = SLICE_NONE;
+	bytes->raw_body = SLICE("{}");
 	batch_event(b, "EV_1", "RM_one", "room", f->now_ms);
 	batch_load(b);
 	judge(b, "RM_one", NULL, f->now_ms, 0, OUTCOME_NONE);
@@ -294,6 +297,7 @@ static void a_tenants_mark_does_not_follow_the_call_of_another(void **state)
 	batch_commit(b);
 	assert_sql(f, "bob|-|RM_one|1|-", ROW, "MK_bob");
 	assert_sql(f, "bob|-|RM_one|1|-", ROW, "MK_late");
+	assert_sql(f, "bob|-|RM_one|1|-", ROW, "MK_bytes");
 	static const char *const hers[] = { "MK_alice", "MK_own", "MK_any", "EV_1", "EV_2" };
 	for (size_t i = 0; i < 5; i++)
 		assert_sql(f, "1", "SELECT count(*) FROM " EVENTS " WHERE \"eventId\" = '%s' AND \"userId\" = 'alice' AND \"callLogId\" = '%s'", hers[i],
