@@ -153,8 +153,8 @@ struct store_changes {
 	int64_t now_ms;
 };
 
-/* Opens the transaction. Calls that are not there yet are created empty (exists = false), so that they can be locked; those that still
- * have no facts in the commit are not kept. */
+/* Opens the transaction. Calls that are not there yet are locked too and given empty (exists = false); those that still have no facts in the
+ * commit get no row. */
 OC_NODISCARD int store_batch_load(struct store *s, const struct store_touch *touch, struct arena *a, struct store_loaded *ret);
 /* Writes and commits. Where a call's tenant is known and its call_logs row is missing and the table lets us, inserts it, with the id
  * made from the room SID (uuid from its SHA-256: the same on every node and in every replay). Journal rows of a call whose
