@@ -105,7 +105,7 @@ static void put_event_columns(const struct pg_schema *s, struct buf *b)
 }
 
 /* $1 room SID, $2 tenant, $3 position and $4 event id of the cursor, $5 rows, $6 bytes. Rows that are not ours are left out: nobody took the
- * secrets out of them. */
+ * secrets out of them. Payloads are looked at only when the page's rows are known: a call may have very many. */
 void pg_sql_read_events(const struct pg_schema *s, struct buf *b)
 {
 	const struct pg_column *payload = pg_column(s, PG_JOURNAL, "rawPayload");
@@ -119,11 +119,12 @@ void pg_sql_read_events(const struct pg_schema *s, struct buf *b)
 		" FROM (SELECT e.*, sum(coalesce(octet_length(e.oc_payload), 0) + coalesce(length(e.oc_body), 0)) OVER (ORDER BY e.oc_position, e.\"eventId\")"
 		" - coalesce(octet_length(e.oc_payload), 0) - coalesce(length(e.oc_body), 0) AS oc_before FROM (SELECT e.*, ");
 	(payload->class == PG_TEXT ? pg_sql_text : pg_sql_json)(b, payload, "e"); /* in a text we put JSON */
-	buf_puts(b, has_body ? " AS oc_payload, e.\"rawBody\" AS oc_body, " : " AS oc_payload, NULL::bytea AS oc_body, ");
+	buf_puts(b, has_body ? " AS oc_payload, e.\"rawBody\" AS oc_body" : " AS oc_payload, NULL::bytea AS oc_body");
+	buf_puts(b, " FROM (SELECT e.*, ");
 	put_position(s, b);
 	buf_puts(b, " AS oc_position FROM livekit_call_events e WHERE e.\"roomSid\" = $1::text AND e.\"userId\"::text = $2::text AND e.source IS NOT NULL AND (");
 	put_position(s, b);
-	buf_puts(b, ", e.\"eventId\"::text) > ($3::int8, $4::text) ORDER BY oc_position, e.\"eventId\" LIMIT $5::int8) e) e ORDER BY e.oc_position, e.\"eventId\"");
+	buf_puts(b, ", e.\"eventId\"::text) > ($3::int8, $4::text) ORDER BY oc_position, e.\"eventId\" LIMIT $5::int8) e) e) e ORDER BY e.oc_position, e.\"eventId\"");
 }
 
 /* ---- the list ---- */
