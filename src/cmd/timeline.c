@@ -110,7 +110,7 @@ static bool is_row(const struct jdoc *j, uint32_t object)
 static int add_json_row(const struct jdoc *j, uint32_t object, const struct decode_options *o, struct arena *a, struct told_list *list)
 {
 	struct event_view row = { .processed = true };
-	struct slice processed, created;
+	struct slice processed = SLICE_NONE, created = SLICE_NONE;
 	int r = member(j, object, SLICE("rawPayload"), a, &row.payload);
 	if (r == 0)
 		r = member(j, object, SLICE("eventId"), a, &row.event_id);

@@ -426,8 +426,9 @@ int batch_run(struct writer *w, struct ingest_item *const *items, size_t n, cons
 {
 	struct batch *b;
 	int r = batch_plan(w, items, n, sids, sid_count, &b);
-	if (r == 0)
-		r = store_batch_load(w->store, &b->touch, b->a, &b->loaded);
+	if (r != 0)
+		return r;
+	r = store_batch_load(w->store, &b->touch, b->a, &b->loaded);
 	if (r < 0)
 		return r;
 	b->states = ARENA_ARRAY(b->a, struct call_state, b->loaded.call_count);

@@ -176,7 +176,7 @@ static int prepare(struct watcher *w, const struct watch_row *row, struct job *r
 		r = verdict_classify(j.facts, VERDICT_RULES_VERSION, j.now_ms, w->arena, &v);
 	if (r == 0)
 		r = watch_wants(j.facts, &v, w->arena, &j.wish);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	j.due = watch_due(&j.wish, j.now_ms);
 	j.key = key_of(w, j.facts);
