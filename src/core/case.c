@@ -128,7 +128,7 @@ static bool talked_briefly(const struct leg *leg)
 /* A SIP code of the one who dialed, or of the carrier, and surely about this leg. */
 static bool by_dialer(const struct call_case *c)
 {
-	const struct fact_mark *m = c->marks->refused;
+	const struct fact_mark *m = case_marks(c)->refused;
 	if (!c->leg || !m || (m->mark.source != MARK_SOURCE_DIALER && m->mark.source != MARK_SOURCE_CARRIER) || !code_of_mark(&m->mark))
 		return false;
 	if (m->mark.sip_call_id.n)
@@ -212,7 +212,7 @@ static const struct fact_session *failed_agent(const struct call_case *c)
 
 static unsigned flags_of_marks(const struct call_case *c)
 {
-	const struct testimony *t = c->marks;
+	const struct testimony *t = case_marks(c);
 	const struct fact_mark *ended = t->ended ? t->ended : c->view.marks.ended;
 	unsigned flags = 0;
 	if (t->who && t->who->mark.kind == MARK_MACHINE)
@@ -300,7 +300,7 @@ static enum answer answer_of(const struct call_case *c)
 {
 	if (c->leg)
 		return c->leg->answer;
-	const struct testimony *t = c->marks;
+	const struct testimony *t = case_marks(c);
 	bool told = t->answered || t->transferred || (t->who && t->who->mark.kind == MARK_HUMAN);
 	return told ? ANSWER_YES : c->only_told && c->presence.answer == ANSWER_NO && !t->refused ? ANSWER_MAYBE : c->presence.answer;
 }
@@ -317,7 +317,6 @@ static int make(const struct facts *f, size_t index, struct arena *a, struct cal
 	r = presence_make(&c.view, a, &c.presence);
 	if (r < 0)
 		return r;
-	c.marks = c.leg ? &c.leg->marks : &c.view.marks;
 	c.only_told = is_only_told(&c);
 	c.met_besides = !c.alone && c.leg && c.leg->answer != ANSWER_YES && c.presence.answer == ANSWER_YES;
 	c.end = c.leg ? c.leg->end : c.presence.end ? c.presence.end->session : NULL;
@@ -331,12 +330,11 @@ static int make(const struct facts *f, size_t index, struct arena *a, struct cal
 		.reason = c.end ? RULE_REASON(c.end->left_reason) : RULE_NO_LEAVE,
 		.status = top_status(c.leg ? c.leg->statuses : 0),
 		.elapsed_s = elapsed_s(&c),
-		.code = c.marks->code,
+		.code = case_marks(&c)->code,
 		.flags = flags_of(&c),
 	};
 	c.rule_case.holds = what_holds(&c);
 	*ret = c;
-	ret->marks = c.leg ? &c.leg->marks : &ret->view.marks; /* not the local one's */
 	return 0;
 }
 
@@ -346,7 +344,7 @@ int case_make_of_leg(const struct facts *f, size_t index, struct arena *a, struc
 
 enum confidence case_confidence(const struct call_case *c, const struct rule *r)
 {
-	bool lacking = (r->needs & ~c->rule_case.holds) != 0, disputed = c->marks->disputes & DISPUTES_OF_OUTCOME;
+	bool lacking = (r->needs & ~c->rule_case.holds) != 0, disputed = case_marks(c)->disputes & DISPUTES_OF_OUTCOME;
 	if (r->confidence == CONFIDENCE_CERTAIN && (lacking || disputed))
 		return CONFIDENCE_LIKELY;
 	return disputed ? CONFIDENCE_AMBIGUOUS : r->confidence;

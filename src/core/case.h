@@ -9,13 +9,15 @@ struct call_case {
 	bool met_besides;                /* two of them met, while the phone was not answered */
 	const struct leg *leg;           /* the primary leg; NULL = the room itself */
 	bool alone;                      /* this leg is judged for itself, whatever the others did */
-	const struct testimony *marks;   /* what witnesses say of the leg, or of the room */
 	bool only_told;                  /* a dialed call of which witnesses alone know: no event of a phone or a user came */
 	const struct fact_session *end;  /* whose leave ended the call; NULL = not seen */
 	int64_t end_s;                   /* the second it ended, as far as known; 0 = unknown */
 	const struct fact_session *failed_agent; /* for FLAG_AGENT_ERROR */
 	struct rule_case rule_case;
 };
+
+/* What witnesses say of the leg, or of the room. Points into the case. */
+static inline const struct testimony *case_marks(const struct call_case *c) { return c->leg ? &c->leg->marks : &c->view.marks; }
 
 OC_NODISCARD int case_make(const struct facts *f, struct arena *a, struct call_case *ret);
 /* One phone leg for itself: an index into the room_view's legs. */

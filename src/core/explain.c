@@ -180,8 +180,8 @@ static void put_value(struct buf *b, const struct call_case *c, struct slice nam
 		buf_puts(b, status_words(c->rule_case.status));
 	else if (slice_eq(name, SLICE("seconds")))
 		buf_put_int(b, c->rule_case.elapsed_s > 0 ? c->rule_case.elapsed_s : 0);
-	else if (slice_eq(name, SLICE("code")) && c->marks->refused)
-		put_code(b, c->marks->refused);
+	else if (slice_eq(name, SLICE("code")) && case_marks(c)->refused)
+		put_code(b, case_marks(c)->refused);
 }
 
 static void put_template(struct buf *b, const struct call_case *c, struct slice text)
@@ -209,7 +209,7 @@ static void put_lacks(struct buf *b, const struct call_case *c, const struct rul
 		buf_putc(b, '.');
 	else if (c->met_besides)
 		buf_puts(b, " A web user and another party were together in the room as well: that may have been the call.");
-	unsigned disputes = c->marks->disputes | c->view.marks.disputes;
+	unsigned disputes = case_marks(c)->disputes | c->view.marks.disputes;
 	lead = " Contradicted: ";
 	for (unsigned i = 0; i < DISPUTE_COUNT; i++)
 		if (disputes & 1u << i) {

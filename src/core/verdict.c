@@ -122,8 +122,8 @@ static void set_answer(const struct call_case *c, struct verdict *v)
 		set_answer_of_leg(c->leg, v);
 	} else if (!c->leg && c->presence.answer == ANSWER_YES) {
 		set_answer_of_presence(&c->presence, v);
-	} else if (!c->leg && c->rule_case.answer == ANSWER_YES && c->marks->answered && c->marks->answered->mark.at_ms) {
-		answered_by_mark(c->marks->answered, v->started_at_ms, v);
+	} else if (!c->leg && c->rule_case.answer == ANSWER_YES && case_marks(c)->answered && case_marks(c)->answered->mark.at_ms) {
+		answered_by_mark(case_marks(c)->answered, v->started_at_ms, v);
 	}
 	if (!v->answered_at_ms || !v->started_at_ms)
 		return;
@@ -172,7 +172,7 @@ static int set_alternatives(const struct call_case *c, const struct rule *r, str
 			add_alternative(v, rules_need(i)->instead);
 	if (c->met_besides)
 		add_alternative(v, rules_need(NEED_NO_MEETING_AT)->instead);
-	add_overruled(v, c->marks);
+	add_overruled(v, case_marks(c));
 	return 0;
 }
 
