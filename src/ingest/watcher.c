@@ -135,10 +135,11 @@ static int64_t next_look(const struct job *j, bool *ret_keep)
 	*ret_keep = true;
 	if (is_ringing(j))
 		return ring_interval(j);
-	if (is_doubtful(&j->seen->memory))
+	bool about_room = j->due & (WATCH_PARTICIPANTS | WATCH_ROOM);
+	if (about_room && is_doubtful(&j->seen->memory))
 		return WATCH_CONFIRM_MS;
 	*ret_keep = false;
-	if (j->due & (WATCH_PARTICIPANTS | WATCH_ROOM))
+	if (about_room)
 		return WATCH_QUIET_MS;
 	int64_t waits_ms = j->now_ms - j->wish.egress_ms;
 	if (waits_ms > EGRESS_FOR_MS)
@@ -156,6 +157,7 @@ static void work(const struct job *j)
 	int64_t delay_ms = answered_all ? next_look(j, &keep) : j->w->o.interval_ms;
 	int64_t at_ms = delay_ms == NEVER ? 0 : clock_wall_ms() + delay_ms;
 	j->seen->next_ms = watcher_mono_ms() + delay_ms;
+	j->seen->asked = j->due;
 	if (!keep && store_watch_move(j->w->store, j->row->room_sid, j->row->watch_at_ms, at_ms) == 0)
 		j->seen->mine = false;
 }
@@ -207,6 +209,8 @@ static size_t make_jobs(struct watcher *w, const struct watch_row *rows, size_t 
 		if (r <= 0 || watcher_is_paused(&w->paces[j->key]) || !(j->seen = remember(w, rows[i].room_sid, now_ms)))
 			continue;
 		j->seen->mine = true;
+		if (j->due & ~j->seen->asked) /* a call that has rung for long, and now has ended with a recording under way */
+			j->seen->next_ms = 0;
 		n++;
 	}
 	if (n)

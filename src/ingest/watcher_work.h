@@ -19,6 +19,7 @@ struct watched {
 	size_t sid_n;
 	bool mine;        /* our lease on it runs */
 	int64_t next_ms;  /* not to be asked about before; by the monotonic clock, as all that is only waited for */
+	unsigned asked;   /* what was asked last (WATCH_PARTICIPANTS, …): next_ms holds for that */
 	int64_t used_ms;  /* last seen in a claim; monotonic */
 	struct watch_memory memory;
 };

@@ -353,6 +353,23 @@ def test_a_recording_that_goes_on_is_asked_for_later(watch, server):
     assert at > now_ms() + 50_000
 
 
+def test_a_call_that_was_asked_about_while_it_rang_is_asked_for_its_recording_at_once(watch, server):
+    daemon = watch()
+    call = CallMaker(started_s=int(time.time()) - 4000)
+    events = call.answered()
+    for event in events[:5]:
+        daemon.post_event(event)
+    server.wait_asked(1, "RoomService/ListParticipants")
+    info = {"egressId": "EG_1", "roomId": call.sid, "roomName": call.name, "status": "EGRESS_ACTIVE"}
+    for event in [*events[5:], {"event": "egress_started", "id": "EV_egress", "createdAt": str(call.started_s + 2), "egressInfo": info}]:
+        daemon.post_event(event)
+    server.egresses = [{"egress_id": "EG_1", "room_id": call.sid, "room_name": call.name, "status": "EGRESS_ACTIVE"}]
+    server.wait_asked(1, "Egress/ListEgress")
+    time.sleep(1.5)
+    assert len(server.asked("Egress/ListEgress")) == 1
+    assert daemon.database.query('SELECT "watchAtMs" FROM call_facts')[0][0] > now_ms() + 50_000
+
+
 # ---- when LiveKit does not answer ----
 
 @pytest.fixture(scope="module")
