@@ -563,18 +563,3 @@ int pg_ready(struct pg *c)
 	/* A password that is being changed, a database that is being restored: it was right once. */
 	return r == OC_CONFIG || r == OC_RETRY ? OC_DOWN : r;
 }
-
-int pg_send_begin(struct pg *c)
-{
-	struct pg_params *p = &c->params;
-	int r = pg_send(c, c->role == PG_READER ? PG_STMT_BEGIN_READ : PG_STMT_BEGIN, NULL);
-	pg_params_clear(p);
-	pg_param_int8(p, c->timeout_ms);
-	return r < 0 ? r : pg_send(c, PG_STMT_SETTINGS, p);
-}
-
-int pg_expect_begin(struct pg *c, int64_t deadline)
-{
-	int r = pg_expect(c, deadline, NULL);
-	return r < 0 ? r : pg_expect(c, deadline, NULL);
-}

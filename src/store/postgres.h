@@ -204,6 +204,9 @@ void pg_recover(struct pg *c);
 /* BEGIN and the settings that hold for one transaction. */
 OC_NODISCARD int pg_send_begin(struct pg *c);
 OC_NODISCARD int pg_expect_begin(struct pg *c, int64_t deadline);
+/* One statement between BEGIN and COMMIT, one round trip. `p` (may be NULL) is not c->params. After an error the connection is rolled back or
+ * dropped. */
+OC_NODISCARD int pg_ask(struct pg *c, enum pg_statement statement, const struct pg_params *p, int64_t deadline, PGresult **ret);
 
 /* enum oc_error of a SQLSTATE. */
 int pg_error_class(const char *sqlstate);

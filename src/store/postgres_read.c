@@ -44,35 +44,12 @@ void pg_reader_close(struct store_reader *r)
 
 const char *pg_reader_last_error(const struct store_reader *r) { return pg_error(&((const struct pg_reader *)r)->pg); }
 
-/* One statement between BEGIN and COMMIT, one round trip. */
 static int ask(struct pg *c, enum pg_statement statement, const struct pg_params *p, int64_t deadline, PGresult **ret)
 {
-	_cleanup_pg_ PGresult *res = NULL;
-	int r = pg_send_begin(c);
-
-	if (r == 0)
-		r = pg_send(c, statement, p);
-	if (r == 0)
-		r = pg_send(c, PG_STMT_COMMIT, NULL);
-	if (r == 0)
-		r = pg_sync(c);
-	if (r == 0)
-		r = pg_expect_begin(c, deadline);
-	if (r == 0)
-		r = pg_expect(c, deadline, &res);
-	if (r == 0)
-		r = pg_expect(c, deadline, NULL);
-	if (r == 0)
-		r = pg_expect_sync(c, deadline);
+	int r = pg_ask(c, statement, p, deadline, ret);
 	if (r == OC_SCHEMA) /* the host changed a table: the statements are to be made anew */
 		pg_drop(c);
-	if (r < 0) {
-		pg_recover(c);
-		return r == OC_DATA ? OC_INVALID : r;
-	}
-	*ret = res;
-	res = NULL;
-	return 0;
+	return r == OC_DATA ? OC_INVALID : r;
 }
 
 /* Once more on a fresh connection when this one turned out to be cut, or made for tables that look different now; not after a server that

@@ -249,25 +249,9 @@ int pg_count(struct store *store, struct store_counts *ret)
 
 	if (r < 0)
 		return r;
-	r = pg_send_begin(c);
-	if (r == 0)
-		r = pg_send(c, PG_STMT_COUNT_ROWS, NULL);
-	if (r == 0)
-		r = pg_send(c, PG_STMT_COMMIT, NULL);
-	if (r == 0)
-		r = pg_sync(c);
-	if (r == 0)
-		r = pg_expect_begin(c, deadline);
-	if (r == 0)
-		r = pg_expect(c, deadline, &res);
-	if (r == 0)
-		r = pg_expect(c, deadline, NULL);
-	if (r == 0)
-		r = pg_expect_sync(c, deadline);
-	if (r < 0) {
-		pg_recover(c);
+	r = pg_ask(c, PG_STMT_COUNT_ROWS, NULL, deadline, &res);
+	if (r < 0)
 		return pg_batch_error(s, r);
-	}
 	ret->open_calls = pg_get_int8(res, 0, 0);
 	ret->aside = pg_get_int8(res, 0, 1);
 	return 0;

@@ -16,34 +16,10 @@ const char pg_watch_claim_sql[] =
 
 const char pg_watch_move_sql[] = "UPDATE call_facts SET \"watchAtMs\" = $3::int8 WHERE \"roomSid\" = $1::text AND \"watchAtMs\" = $2::int8";
 
-/* One statement in a transaction of its own; its parameters are in `p`. */
-static int run(struct pg_store *s, enum pg_statement statement, struct pg_params *p, PGresult **ret)
+static int run(struct pg_store *s, enum pg_statement statement, const struct pg_params *p, PGresult **ret)
 {
-	struct pg *c = &s->pg;
-	_cleanup_pg_ PGresult *res = NULL;
-	int64_t deadline = pg_deadline(c);
-	int r = pg_send_begin(c);
-	if (r == 0)
-		r = pg_send(c, statement, p);
-	if (r == 0)
-		r = pg_send(c, PG_STMT_COMMIT, NULL);
-	if (r == 0)
-		r = pg_sync(c);
-	if (r == 0)
-		r = pg_expect_begin(c, deadline);
-	if (r == 0)
-		r = pg_expect(c, deadline, &res);
-	if (r == 0)
-		r = pg_expect(c, deadline, NULL);
-	if (r == 0)
-		r = pg_expect_sync(c, deadline);
-	if (r < 0) {
-		pg_recover(c);
-		return pg_batch_error(s, r);
-	}
-	*ret = res;
-	res = NULL;
-	return 0;
+	int r = pg_ask(&s->pg, statement, p, pg_deadline(&s->pg), ret);
+	return r < 0 ? pg_batch_error(s, r) : 0;
 }
 
 static int take_row(const PGresult *res, int row, struct arena *a, struct watch_row *ret)

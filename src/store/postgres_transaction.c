@@ -1,0 +1,45 @@
+/* How a transaction begins, and one that holds a single statement. Threads: the one that owns the struct pg. */
+#include "store/postgres.h"
+
+int pg_send_begin(struct pg *c)
+{
+	struct pg_params *p = &c->params;
+	int r = pg_send(c, c->role == PG_READER ? PG_STMT_BEGIN_READ : PG_STMT_BEGIN, NULL);
+	pg_params_clear(p);
+	pg_param_int8(p, c->timeout_ms);
+	return r < 0 ? r : pg_send(c, PG_STMT_SETTINGS, p);
+}
+
+int pg_expect_begin(struct pg *c, int64_t deadline)
+{
+	int r = pg_expect(c, deadline, NULL);
+	return r < 0 ? r : pg_expect(c, deadline, NULL);
+}
+
+int pg_ask(struct pg *c, enum pg_statement statement, const struct pg_params *p, int64_t deadline, PGresult **ret)
+{
+	_cleanup_pg_ PGresult *res = NULL;
+	int r = pg_send_begin(c);
+
+	if (r == 0)
+		r = pg_send(c, statement, p);
+	if (r == 0)
+		r = pg_send(c, PG_STMT_COMMIT, NULL);
+	if (r == 0)
+		r = pg_sync(c);
+	if (r == 0)
+		r = pg_expect_begin(c, deadline);
+	if (r == 0)
+		r = pg_expect(c, deadline, &res);
+	if (r == 0)
+		r = pg_expect(c, deadline, NULL);
+	if (r == 0)
+		r = pg_expect_sync(c, deadline);
+	if (r < 0) {
+		pg_recover(c);
+		return r;
+	}
+	*ret = res;
+	res = NULL;
+	return 0;
+}
