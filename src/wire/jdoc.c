@@ -506,6 +506,14 @@ uint32_t jdoc_member(const struct jdoc *j, uint32_t object, struct slice name)
 	return 0;
 }
 
+size_t jdoc_fault_line(const struct jdoc *j)
+{
+	size_t line = 1;
+	for (uint32_t i = 0; i < j->fault_at && i < j->text.n; i++)
+		line += j->text.p[i] == '\n';
+	return line;
+}
+
 const char *jdoc_fault_text(enum jdoc_fault fault)
 {
 	switch (fault) {

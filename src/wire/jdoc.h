@@ -43,6 +43,8 @@ struct jdoc {
 
 /* OC_NOMEM; faults are in *ret. Nodes live in `a`; they point into `text`. */
 OC_NODISCARD int jdoc_parse(struct slice text, struct arena *a, struct jdoc *ret);
+/* The line of the fault, from 1: for files that people write. */
+size_t jdoc_fault_line(const struct jdoc *j);
 
 static inline enum jdoc_type jdoc_type_of(const struct jdoc *j, uint32_t node) { return (enum jdoc_type)j->nodes[node].type; }
 /* What stands in the text: a string without its quotes and with its escapes, anything else whole. */

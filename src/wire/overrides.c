@@ -85,11 +85,8 @@ static int read_tenants(struct parser *p, uint32_t at)
 
 static int complain_of_fault(struct parser *p)
 {
-	size_t line = 1;
-	for (uint32_t i = 0; i < p->j->fault_at && i < p->j->text.n; i++)
-		line += p->j->text.p[i] == '\n';
 	_cleanup_buf_ struct buf b = BUF_INIT;
-	buf_putf(&b, "line %zu", line);
+	buf_putf(&b, "line %zu", jdoc_fault_line(p->j));
 	return buf_failed(&b) ? OC_NOMEM : complain(p, buf_slice(&b), SLICE_NONE, jdoc_fault_text(p->j->fault));
 }
 

@@ -86,11 +86,8 @@ static int read_part(struct parser *p, uint32_t key)
 
 static int complain_of_fault(struct parser *p)
 {
-	size_t line = 1;
-	for (uint32_t i = 0; i < p->j->fault_at && i < p->j->text.n; i++)
-		line += p->j->text.p[i] == '\n';
 	_cleanup_buf_ struct buf b = BUF_INIT;
-	buf_putf(&b, "line %zu: %s", line, jdoc_fault_text(p->j->fault));
+	buf_putf(&b, "line %zu: %s", jdoc_fault_line(p->j), jdoc_fault_text(p->j->fault));
 	if (buf_failed(&b))
 		return OC_NOMEM;
 	buf_putc(&b, 0);
