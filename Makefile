@@ -1,7 +1,7 @@
 # A front for Meson: `make` builds, `make run` shows it, `make test` proves it. Paths are relative, so that the directory's name
 # may have spaces in it.
 .DEFAULT_GOAL := build
-.PHONY: build deps run test bench install clean fuzz tidy valgrind docs help
+.PHONY: build deps run test torture bench install clean fuzz tidy valgrind docs help
 
 DESTDIR ?=
 prefix ?= /usr/local
@@ -22,6 +22,9 @@ run: ## build, start on 127.0.0.1:5000 with SQLite, show one recorded call
 
 test: ## build with sanitizers and run every test
 	@scripts/test.sh
+
+torture: ## kill -9 TORTURE_KILLS (1000) times under load on each store
+	@scripts/torture.sh
 
 bench: ## measure against nginx and pgbench
 	@scripts/install-packages.sh bench

@@ -6,14 +6,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 scripts/install-packages.sh test
-
-python=${PYTHON:-/usr/bin/python3}
-wanted=$(sha256sum tests/requirements.txt | cut -d' ' -f1)
-if [ "$(cat .venv/requirements.sha256 2>/dev/null || true)" != "$wanted" ]; then
-	"$python" -m venv --clear .venv
-	.venv/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
-	printf '%s\n' "$wanted" > .venv/requirements.sha256
-fi
+scripts/python.sh
 
 # gcc says itself that sanitizers bring false alarms of the warnings that follow values around: those are no errors here.
 if [ ! -f build-test/build.ninja ]; then
