@@ -1,8 +1,9 @@
-/* From verified, decoded events to a durable verdict: a bounded queue and one writer.
+/* From verified, decoded events to a durable verdict: a bounded queue and its writers (SQLite one, PostgreSQL two; a room's events all go
+ * to one of them).
  *
- * Group commit without a timer: the writer takes whatever has gathered while it committed the last batch, makes one
+ * Group commit without a timer: a writer takes whatever has gathered while it committed the last batch, makes one
  * transaction of it, and only then calls each item's `done`. That call is the only way to a 200.
- * Threads: ingest_submit from any thread; `done` runs on the writer's thread and must not block. */
+ * Threads: ingest_submit from any thread; `done` runs on a writer's thread and must not block. */
 #pragma once
 
 #include "base/arena.h"
@@ -43,6 +44,7 @@ struct ingest_options {
 	size_t queue_limit;            /* items; 0 = 4096 */
 	size_t queue_limit_bytes;      /* of bodies; 0 = 64 MiB */
 	size_t batch_limit;            /* events of one transaction; 0 = 256 */
+	size_t writers;                /* 1 or 2; 0 = what the store gains by: SQLite 1, PostgreSQL 2 */
 	int64_t sweep_interval_ms;     /* 0 = 1000 */
 	struct slice default_user;     /* none = not set */
 	const struct routes *routes;   /* may be NULL; lives longer than the ingest */
@@ -53,13 +55,13 @@ struct ingest_options {
 
 struct ingest;
 
-/* Starts the writer's thread. With `store` OC_DOWN at start it still starts and keeps trying. */
+/* Starts the writers' threads. With `store` OC_DOWN at start it still starts and keeps trying. */
 OC_NODISCARD int ingest_start(const struct ingest_options *o, struct metrics *m, struct ingest **ret);
 
 /* 0: `done` will be called exactly once. OC_FULL: the queue is full; OC_DOWN: the store is down: `done` will not be called, answer 503. */
 OC_NODISCARD int ingest_submit(struct ingest *in, struct ingest_item *item);
 
-bool ingest_is_up(struct ingest *in);       /* the store took the last batch, or answered the last probe */
+bool ingest_is_up(struct ingest *in);       /* for every writer the store took the last batch, or answered the last probe */
 bool ingest_wait_idle(struct ingest *in, int64_t timeout_ms); /* for tests and the graceful stop */
-/* Finishes what was accepted, calls every `done`, ends the thread, frees. Nothing may submit meanwhile. */
+/* Finishes what was accepted, calls every `done`, ends the threads, frees. Nothing may submit meanwhile. */
 void ingest_stop(struct ingest *in);

@@ -1,11 +1,11 @@
 /* The rooms inside ingest/, in the order in which an event passes them. Private to src/ingest and its tests.
- *   ingest.c   the queue, the writer's thread, its life cycle
+ *   ingest.c   the queues, the writers' threads, their life cycle
  *   writer.c   what becomes of a batch: attempts, halving, quarantine, answers; is the store up?
  *   batch.c    one attempt at one transaction: plan, load, judge, commit
  *   judge.c    the pure part of it: fold, match by name, tenant, verdict
  *   marks.c    which call a mark is about, and the legs that marks name
  *   sweeper.c  calls whose time has come, counts for the gauges
- * Everything here runs on the writer's thread, but for what ingest.h says. */
+ * Everything here runs on a writer's thread, but for what ingest.h says; a struct writer is its own thread's. */
 #pragma once
 
 #include <stdatomic.h>
@@ -113,6 +113,8 @@ struct writer {
 	store_open_fn open;
 	struct store *store; /* NULL: to be opened again by the next probe */
 	atomic_bool up;
+	atomic_uint *down; /* of the writers side by side, those whose store is down; NULL where there is only one */
+	bool sweeps;       /* one of them does the sweeper's work */
 	struct arena *arena; /* of the attempt */
 	struct buf text, log_lines;
 	char error[512]; /* of the last failed attempt */

@@ -10,6 +10,7 @@
 #define SWEEP_INTERVAL_MS 1000
 #define AFTER_REFUSAL_MS 60000 /* a call that the store refuses is not asked about every second */
 #define COUNT_INTERVAL_MS 15000
+#define FOR_LONG_NS INT64_C(60000000000)
 
 static int due_calls(struct writer *w, size_t limit, struct arena *a, struct slice **ret_sids, size_t *ret_count)
 {
@@ -52,8 +53,10 @@ int64_t sweeper_run(struct writer *w, bool busy)
 	if (!atomic_load(&w->up)) {
 		if (now_ns >= w->probe_at_ns)
 			writer_probe(w);
-		return atomic_load(&w->up) ? w->sweep_at_ns : w->probe_at_ns;
+		return !atomic_load(&w->up) ? w->probe_at_ns : w->sweeps ? w->sweep_at_ns : now_ns + FOR_LONG_NS;
 	}
+	if (!w->sweeps)
+		return now_ns + FOR_LONG_NS;
 	if (now_ns >= w->sweep_at_ns) {
 		int64_t interval_ms = w->options->sweep_interval_ms ? w->options->sweep_interval_ms : SWEEP_INTERVAL_MS;
 		int64_t next_ms = sweep(w, busy ? SWEEP_CALLS_BUSY : SWEEP_CALLS, interval_ms);

@@ -2,7 +2,7 @@
  * stands alone and is kept aside; one that the store cannot take fails, and so does everything until a probe shows the store back.
  *
  * Invariant: `done` with anything but INGEST_FAILED is called only after the commit that holds the event (or its duplicate).
- * Each item's `done` is called exactly once, outside every lock. Runs on the writer's thread. */
+ * Each item's `done` is called exactly once, outside every lock. Runs on a writer's thread. */
 #include <stdio.h>
 #include <time.h>
 
@@ -23,10 +23,17 @@
 /* An error that is the batch's own, not the store's health. */
 static bool store_is_well(int error) { return error == OC_RETRY || error == OC_NOMEM || error == OC_DATA; }
 
-static void set_up(struct writer *w, bool up)
+/* True when that changed whether all writers have their store. */
+static bool set_up(struct writer *w, bool up)
 {
-	atomic_store(&w->up, up);
-	metric_set(w->metrics, METRIC_STORE_UP, 0, up);
+	bool changed = atomic_exchange(&w->up, up) != up;
+	unsigned down = !up;
+	if (w->down && changed)
+		down = up ? atomic_fetch_sub(w->down, 1) - 1 : atomic_fetch_add(w->down, 1) + 1;
+	else if (w->down)
+		down = atomic_load(w->down);
+	metric_set(w->metrics, METRIC_STORE_UP, 0, down == 0);
+	return changed && down == !up;
 }
 
 static void keep_error(struct writer *w, int error)
@@ -55,9 +62,8 @@ static void drop_handle(struct writer *w, int error)
 
 static void store_failed(struct writer *w, int error)
 {
-	if (atomic_load(&w->up))
+	if (set_up(w, false))
 		log_error("store_down", LOG_Z("error", oc_error_text(error)), LOG_Z("detail", w->error));
-	set_up(w, false);
 	drop_handle(w, error);
 	plan_probe(w);
 }
@@ -125,8 +131,8 @@ void writer_probe(struct writer *w)
 {
 	int r = ask(w);
 	if (r == 0) {
-		log_info("store_up");
-		set_up(w, true);
+		if (set_up(w, true))
+			log_info("store_up");
 		return;
 	}
 	drop_handle(w, r);

@@ -15,7 +15,8 @@
 struct fake_store fake;
 static struct arena *kept;
 static struct store door;
-
+static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER; /* of the one transaction; writers side by side take turns */
+static _Thread_local bool mine;                          /* this thread has it */
 
 struct slice fake_keep(struct slice s)
 {
@@ -63,7 +64,7 @@ struct fake_call *fake_call_of(const char *room_sid) { return find_call(slice_cs
 static void fake_close(struct store *s)
 {
 	(void)s;
-	assert(!fake.in_batch);
+	assert(!mine);
 	fake.closes++;
 }
 
@@ -152,14 +153,28 @@ static void load_legs(struct store_loaded *l, const struct store_touch *t)
 			add_call(l, fake.legs[i].room_sid, SLICE_NONE);
 }
 
+static void begin(void)
+{
+	pthread_mutex_lock(&turn);
+	mine = fake.in_batch = true;
+}
+
+static void end(void)
+{
+	if (!mine)
+		return;
+	mine = fake.in_batch = false;
+	pthread_mutex_unlock(&turn);
+}
+
 static int batch_load(struct store *s, const struct store_touch *t, struct arena *a, struct store_loaded *ret)
 {
 	(void)s;
-	assert(!fake.in_batch);
+	assert(!mine);
 	fake.loads++;
 	if (fake.load_error)
 		return fake.load_error;
-	fake.in_batch = true;
+	begin();
 	struct store_loaded l = { 0 };
 	l.known = ARENA_ARRAY(a, bool, t->event_count);
 	l.known_hashes = ARENA_ARRAY(a, struct slice, t->event_count);
@@ -229,7 +244,9 @@ static void keep_call(const struct call_row *row)
 	if (!c) {
 		assert(fake.call_count < FAKE_CALLS);
 		c = &fake.calls[fake.call_count++];
+		c->by = pthread_self();
 	}
+	c->by_several |= !pthread_equal(c->by, pthread_self());
 	c->facts_writes += row->facts_changed;
 	c->verdict_writes += row->verdict_changed;
 	c->row = *row;
@@ -260,7 +277,7 @@ static int batch_commit(struct store *s, const struct store_changes *c, struct a
 {
 	(void)s;
 	(void)a;
-	assert(fake.in_batch);
+	assert(mine);
 	if (fake.gate) {
 		pthread_mutex_lock(fake.gate);
 		pthread_mutex_unlock(fake.gate);
@@ -277,7 +294,7 @@ static int batch_commit(struct store *s, const struct store_changes *c, struct a
 		return error;
 	keep_all(c);
 	fake.commits++;
-	fake.in_batch = false;
+	end();
 	return error;
 }
 
@@ -285,7 +302,7 @@ static void batch_abort(struct store *s)
 {
 	(void)s;
 	fake.aborts++;
-	fake.in_batch = false;
+	end();
 }
 
 static int due(struct store *s, int64_t now_ms, size_t limit, struct arena *a, struct slice **ret_sids, size_t *ret_count)
@@ -293,11 +310,13 @@ static int due(struct store *s, int64_t now_ms, size_t limit, struct arena *a, s
 	(void)s;
 	(void)now_ms;
 	fake.due_asked++;
+	pthread_mutex_lock(&turn);
 	*ret_sids = ARENA_ARRAY(a, struct slice, fake.due_count);
 	*ret_count = fake.due_count < limit ? fake.due_count : limit;
 	for (size_t i = 0; i < *ret_count; i++)
 		(*ret_sids)[i] = fake.due[i];
 	fake.due_count = 0;
+	pthread_mutex_unlock(&turn);
 	return 0;
 }
 
@@ -305,10 +324,12 @@ static int count(struct store *s, struct store_counts *ret)
 {
 	(void)s;
 	*ret = (struct store_counts){ 0 };
+	pthread_mutex_lock(&turn);
 	for (size_t i = 0; i < fake.call_count; i++)
 		ret->open_calls += slice_is_none(fake.calls[i].row.outcome);
 	for (size_t i = 0; i < fake.row_count; i++)
 		ret->aside += !fake.rows[i].processed;
+	pthread_mutex_unlock(&turn);
 	return 0;
 }
 
@@ -341,10 +362,12 @@ int fake_open(const struct store_options *o, struct arena *message_arena, struct
 static void done(struct ingest_item *item)
 {
 	struct sent *s = item->context;
-	assert(!fake.in_batch);
+	assert(!mine);
 	char id[EVENT_MAX_ID + 1];
 	snprintf(id, sizeof id, "%.*s", SLICE_FMT(item->decoded->event.id));
+	pthread_mutex_lock(&turn);
 	assert(item->result == INGEST_FAILED || fake_row(id));
+	pthread_mutex_unlock(&turn);
 	assert((item->result == INGEST_FAILED) == (item->error != 0));
 	assert(item->message && *item->message);
 	atomic_fetch_add(&s->answers, 1);
@@ -443,6 +466,7 @@ int fake_setup(void **state)
 	fake_writer.options = &fake_options;
 	fake_writer.metrics = fake_metrics;
 	fake_writer.open = fake_open;
+	fake_writer.sweeps = true;
 	log_set_level(LOG_LEVEL_ERROR + 1);
 	return writer_open(&fake_writer);
 }

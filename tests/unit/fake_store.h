@@ -1,6 +1,6 @@
 /* A store for the tests of ingest/, and events to put into it: rows in memory, and it fails when told to. It holds the writer to the contract of store.h: a commit
- * belongs to a load, an event id comes once, changed calls bring what must be written. One at a time; used by one thread at a time
- * but for the fields marked so. assert() tells what is wrong: some of this runs on the writer's thread, where cmocka cannot. */
+ * belongs to a load, an event id comes once, changed calls bring what must be written. One transaction at a time, whoever begins it; the
+ * fields are one thread's but where marked. assert() tells what is wrong: some of this runs on the writer's thread, where cmocka cannot. */
 #pragma once
 
 #include <pthread.h>
@@ -14,6 +14,8 @@
 struct fake_call {
 	struct call_row row;
 	int64_t facts_writes, verdict_writes;
+	pthread_t by; /* who wrote it first */
+	bool by_several;
 };
 
 struct fake_leg {

@@ -1,4 +1,4 @@
-/* ingest/ingest.c: the queue and the writer's thread: each event answered once, within bounds, whatever the store does. */
+/* ingest/ingest.c: the queues and the writers' threads: each event answered once, within bounds, whatever the store does. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -102,11 +102,10 @@ static void *submit_share(void *argument)
 	return NULL;
 }
 
-static void every_event_of_many_threads_is_answered_once(void **state)
+static void submit_from_many_threads(size_t writers)
 {
-	(void)state;
 	enum { EACH = 250, THREADS = 4 };
-	start((struct ingest_options){ .queue_limit = 100, .batch_limit = 16 });
+	start((struct ingest_options){ .queue_limit = 100, .batch_limit = 16, .writers = writers });
 	struct sent **sent = many(EACH * THREADS);
 	pthread_t threads[THREADS];
 	struct share shares[THREADS];
@@ -122,6 +121,84 @@ static void every_event_of_many_threads_is_answered_once(void **state)
 		assert_int_equal(sent[i]->answers, 1);
 	assert_int_equal(fake.row_count, EACH * THREADS);
 	assert_true(fake.largest_batch <= 16);
+	free(sent);
+}
+
+static void every_event_of_many_threads_is_answered_once(void **state)
+{
+	(void)state;
+	submit_from_many_threads(1);
+}
+
+static void two_writers_answer_each_event_once(void **state)
+{
+	(void)state;
+	submit_from_many_threads(2);
+}
+
+static bool is_down(void) { return !ingest_is_up(in); }
+static bool is_up(void) { return ingest_is_up(in); }
+
+static void a_room_is_one_writers(void **state)
+{
+	(void)state;
+	start((struct ingest_options){ .writers = 2, .batch_limit = 4 });
+	struct sent **sent = many(400);
+	for (int i = 0; i < 400; i++)
+		assert_int_equal(ingest_submit(in, &sent[i]->item), 0);
+	assert_true(ingest_wait_idle(in, 20000));
+	stop();
+	assert_int_equal(fake.opens, 2);
+	assert_int_equal(fake.closes, 2);
+	assert_int_equal(fake.row_count, 400);
+	assert_int_equal(fake.call_count, 20);
+	size_t first = 0;
+	for (size_t i = 0; i < fake.call_count; i++) {
+		assert_false(fake.calls[i].by_several);
+		first += pthread_equal(fake.calls[i].by, fake.calls[0].by) != 0;
+	}
+	assert_in_range(first, 1, 19); /* both had something to do */
+	for (int i = 0; i < 400; i++)
+		assert_int_equal(sent[i]->answers, 1);
+	free(sent);
+}
+
+static void two_writers_lose_and_find_the_store_as_one(void **state)
+{
+	(void)state;
+	start((struct ingest_options){ .writers = 2 });
+	struct sent **sent = many(44);
+	fake.load_error = OC_DOWN;
+	for (int i = 0; i < 20; i++) { /* twenty rooms: both writers meet it */
+		int r = ingest_submit(in, &sent[i]->item);
+		assert_true(r == 0 || r == OC_DOWN);
+	}
+	assert_true(ingest_wait_idle(in, 5000));
+	assert_false(ingest_is_up(in));
+	assert_int_equal(metric_get(m, METRIC_STORE_UP, 0), 0);
+	for (int i = 20; i < 40; i++)
+		assert_int_equal(ingest_submit(in, &sent[i]->item), OC_DOWN);
+	fake.load_error = 0;
+	assert_true(eventually(is_up));
+	assert_int_equal(metric_get(m, METRIC_STORE_UP, 0), 1);
+	for (int i = 40; i < 44; i++)
+		assert_int_equal(ingest_submit(in, &sent[i]->item), 0);
+	assert_true(ingest_wait_idle(in, 5000));
+	assert_int_equal(fake.row_count, 4);
+	stop();
+	free(sent);
+}
+
+static void two_writers_sweep_once(void **state)
+{
+	(void)state;
+	start((struct ingest_options){ .writers = 2 });
+	struct sent **sent = many(200);
+	for (int i = 0; i < 200; i++)
+		assert_int_equal(ingest_submit(in, &sent[i]->item), 0);
+	assert_true(ingest_wait_idle(in, 20000));
+	stop();
+	assert_int_equal(fake.due_asked, 1); /* at start; the next one is an hour away */
 	free(sent);
 }
 
@@ -205,9 +282,6 @@ static void stopping_finishes_what_was_accepted(void **state)
 	assert_int_equal(fake.closes, 1);
 	free(sent);
 }
-
-static bool is_down(void) { return !ingest_is_up(in); }
-static bool is_up(void) { return ingest_is_up(in); }
 
 static void a_store_that_goes_down_fails_what_waits_and_refuses_the_rest(void **state)
 {
@@ -303,6 +377,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(a_submitted_event_is_answered),
 		CASE(every_event_of_many_threads_is_answered_once),
+		CASE(two_writers_answer_each_event_once),
+		CASE(a_room_is_one_writers),
+		CASE(two_writers_lose_and_find_the_store_as_one),
+		CASE(two_writers_sweep_once),
 		CASE(what_gathers_while_one_commits_is_the_next_batch),
 		CASE(a_full_queue_refuses),
 		CASE(bytes_are_bounded_too),
