@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/jsonw.h"
+#include "base/mask.h"
 
 #define BATCH_BYTES 65536 /* gathered lines are written when there are this many */
 
@@ -49,7 +50,7 @@ static void put_quoted(struct buf *b, struct slice s)
 }
 
 /* logfmt: bare where it can be, quoted and escaped (so that nobody can forge a line) where it must be. */
-static void put_value(struct buf *b, struct slice s)
+static void put_plain(struct buf *b, struct slice s)
 {
 	bool bare = s.n > 0;
 	for (size_t i = 0; i < s.n && bare; i++) {
@@ -60,6 +61,15 @@ static void put_value(struct buf *b, struct slice s)
 		buf_put(b, s);
 	else
 		put_quoted(b, s);
+}
+
+/* Whatever the text is and whoever made it, no phone number gets through. */
+static void put_value(struct buf *b, struct slice s)
+{
+	_cleanup_buf_ struct buf masked = BUF_INIT;
+	buf_put_masked(&masked, s);
+	put_plain(b, buf_slice(&masked));
+	b->failed |= buf_failed(&masked);
 }
 
 static void put_phone(struct buf *b, struct slice s)
@@ -78,7 +88,7 @@ static void put_line(struct buf *b, enum log_level level, const char *msg, const
 	buf_puts(b, " level=");
 	buf_puts(b, level_name(level));
 	buf_puts(b, " msg=");
-	put_value(b, slice_cstr(msg));
+	put_plain(b, slice_cstr(msg));
 	for (size_t i = 0; i < n; i++) {
 		const struct log_field *f = &fields[i];
 		if (!f->key || (f->kind != LOG_FIELD_INT && slice_is_none(f->s)))

@@ -1,6 +1,6 @@
 /* Log lines are logfmt on stderr: ts=… level=… msg=… key=value …, one write(2) a line, safe from any thread.
- * Only the edges log (cmd, http, the writer and the sweeper), once per happening. A secret, a token or a raw phone
- * number never goes in: phone numbers only by LOG_PHONE, which keeps the last two digits. */
+ * Only the edges log (cmd, http, the writer and the sweeper), once per happening. A secret or a token never goes in.
+ * Phone numbers do not come out: every text field goes through base/mask.h, and LOG_PHONE hides all but the last two digits of what is one. */
 #pragma once
 
 #include "base/buf.h"

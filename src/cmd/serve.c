@@ -12,7 +12,9 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mask.h"
 #include "cmd/cmd.h"
+#include "cmd/service.h"
 #include "http/http.h"
 #include "ingest/ingest.h"
 #include "ingest/watcher.h"
@@ -30,6 +32,7 @@ struct serving {
 	struct store_options store;
 	struct keyring keyring;
 	struct decode_options decode;
+	int inherited_fd;     /* a listening socket of the service manager's; 0: none */
 	struct slice livekit; /* base of LiveKit's API; none: no watcher */
 	const struct routes *routes; /* NULL: none */
 	const struct overrides *overrides; /* NULL: none */
@@ -129,9 +132,13 @@ static int prepare(struct serving *s)
 	int r = keyring_from_config(s->config, s->arena, &s->keyring, &s->message);
 	if (r)
 		return r;
-	if (!http_listen_is_local(s->config->listen) && slice_is_none(s->config->service_token) && slice_is_none(s->config->tenant_secret)) {
+	r = service_inherited_socket(&s->inherited_fd, &s->message);
+	if (r)
+		return r;
+	bool local = s->inherited_fd ? http_socket_is_local(s->inherited_fd) : http_listen_is_local(s->config->listen);
+	if (!local && slice_is_none(s->config->service_token) && slice_is_none(s->config->tenant_secret)) {
 		s->message = arena_text(s->arena, "%.*s is a public address: set OUTCOMED_SERVICE_TOKEN or OUTCOMED_TENANT_SECRET, or listen on 127.0.0.1",
-					SLICE_FMT(s->config->listen));
+					SLICE_FMT(s->inherited_fd ? SLICE("the socket that was passed (LISTEN_FDS)") : s->config->listen));
 		return OC_CONFIG;
 	}
 	s->store.url = s->config->database;
@@ -223,6 +230,7 @@ static struct http_options http_options_of(const struct serving *s)
 	const struct config *c = s->config;
 	return (struct http_options){
 		.listen = c->listen,
+		.inherited_fd = s->inherited_fd,
 		.max_body_bytes = (size_t)c->max_body_bytes,
 		.max_connections = (size_t)c->max_connections_n,
 		.max_connections_per_address = (size_t)c->max_connections_per_address_n,
@@ -255,6 +263,13 @@ static void log_start(struct serving *s, const struct http_server *server)
 		 LOG_S("database", url), LOG_I("signing_keys", s->keyring.count), LOG_S("watches", s->livekit), LOG_Z("version", OUTCOMED_VERSION));
 }
 
+static bool writer_is_alive(void *ingest, int64_t within_ms) { return ingest_makes_progress(ingest, within_ms); }
+
+static const char *status_of(void *ingest)
+{
+	return ingest_is_up(ingest) ? "Taking webhooks" : "The database is down or refuses: see the log";
+}
+
 /* From the first socket to the last. */
 static int serve(struct serving *s, struct metrics *m)
 {
@@ -267,6 +282,7 @@ static int serve(struct serving *s, struct metrics *m)
 	struct ingest *ingest;
 	struct http_server *server;
 	struct watcher *watcher;
+	struct service *service = NULL;
 	metrics_label_values(m, METRIC_BUILD, versions, 1);
 	metric_set(m, METRIC_BUILD, 0, 1);
 	int r = ingest_start(&ingest_options, m, &ingest);
@@ -284,10 +300,14 @@ static int serve(struct serving *s, struct metrics *m)
 		return r;
 	}
 	log_start(s, server);
+	if (service_start(&(struct service_options){ .alive = writer_is_alive, .status = status_of, .context = ingest }, &service) < 0)
+		log_warn("the service manager hears nothing more: out of memory or threads");
 	int n = wait_for_signal(s);
 	next_signal_exits(&s->signals);
 	int64_t began_ns = clock_mono_ns();
 	log_info("stopping: finishing what was accepted", LOG_Z("signal", sigabbrev_np(n)));
+	service_stop(service);
+	service_say_stopping();
 	if (!http_drain(server, DRAIN_MS))
 		log_warn("some requests were not finished in time", LOG_I("waited_ms", DRAIN_MS));
 	watcher_stop(watcher);
@@ -315,7 +335,9 @@ static int run_serve(const struct command_line *line)
 		return STATUS_OK;
 	if (slice_is_none(s.message))
 		s.message = slice_cstr(oc_error_text(r));
-	complain("serve", "%.*s", SLICE_FMT(s.message));
+	_cleanup_buf_ struct buf shown = BUF_INIT; /* it goes to the log, and a database's error text may have anything in it */
+	buf_put_masked(&shown, s.message);
+	complain("serve", "%.*s", SLICE_FMT(buf_slice(&shown)));
 	return STATUS_USAGE;
 }
 
@@ -325,6 +347,9 @@ const struct command command_serve = {
 	.summary = "Receive webhooks and serve outcomes until SIGTERM or SIGINT.",
 	.details = "Runs in the foreground and logs to standard error. A SQLite file is made and upgraded by itself; a PostgreSQL\n"
 		   "database wants `outcomed migrate upgrade` first, or --migrate. One that is down is waited for: /readyz says 503.\n"
+		   "\n"
+		   "A listening socket that a service manager passes (LISTEN_FDS) is taken instead of --listen; readiness, status and the\n"
+		   "watchdog are told to it (NOTIFY_SOCKET, WATCHDOG_USEC).\n"
 		   "\n"
 		   "SIGTERM, SIGINT and SIGHUP finish what was accepted and stop; a second signal does not wait.\n"
 		   "\n"

@@ -239,6 +239,26 @@ size_t connections_count(struct http_server *s)
 	return n;
 }
 
+bool connections_are_quiet(struct http_server *s, int64_t now_ns, int64_t quiet_ns)
+{
+	bool quiet = true;
+	pthread_mutex_lock(&s->connections_lock);
+	for (const struct connection *c = s->connections; c && quiet; c = c->next)
+		quiet = atomic_load(&c->ended) ||
+			(is_idle(c) && now_ns - atomic_load_explicit(&c->since_ns, memory_order_relaxed) >= quiet_ns);
+	pthread_mutex_unlock(&s->connections_lock);
+	return quiet;
+}
+
+void connections_say_goodbye(struct http_server *s)
+{
+	pthread_mutex_lock(&s->connections_lock);
+	for (struct connection *c = s->connections; c; c = c->next)
+		if (is_idle(c) && atomic_load(&c->started) && !atomic_load(&c->ended))
+			shutdown(c->fd, SHUT_WR);
+	pthread_mutex_unlock(&s->connections_lock);
+}
+
 void connections_free(struct http_server *s)
 {
 	while (s->connections) {

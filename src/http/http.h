@@ -10,6 +10,7 @@
 
 struct http_options {
 	struct slice listen;            /* ADDR:PORT (port 0: any free one), [V6]:PORT or unix:PATH */
+	int inherited_fd;               /* a listening socket that is taken instead; 0 = none */
 	size_t max_body_bytes, max_connections, max_connections_per_address;
 	int64_t request_timeout_ms, idle_timeout_ms;
 	unsigned threads, reader_threads; /* 0 = 2 and 2 */
@@ -27,9 +28,12 @@ OC_NODISCARD int http_start(const struct http_options *o, struct ingest *in, str
 	struct http_server **ret, struct slice *ret_message);
 /* The address it listens on, with the real port. */
 struct slice http_address(const struct http_server *s);
-/* Stops listening, waits at most timeout_ms until the requests that were begun are answered. Then ingest_stop, then http_free. */
+/* Stops listening, waits at most timeout_ms until the requests that were begun are answered and no client is between two: what comes on open
+ * connections meanwhile is answered, with Connection: close. Then ingest_stop, then http_free. */
 bool http_drain(struct http_server *s, int64_t timeout_ms);
 void http_free(struct http_server *s);
 
 /* Is the address of a listen text loopback or a Unix socket? */
 bool http_listen_is_local(struct slice listen);
+/* The same of a socket that listens. */
+bool http_socket_is_local(int fd);

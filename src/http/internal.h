@@ -158,7 +158,7 @@ bool throttle_pass(struct throttle *t, int64_t *ret_suppressed);
 struct listener {
 	int fd;
 	bool local, is_unix;
-	char path[108];    /* of a Unix socket, for removing it */
+	char path[108];    /* of a Unix socket of our own, for removing it; else empty */
 	char address[160]; /* with the real port */
 };
 
@@ -196,6 +196,9 @@ struct http_server {
 OC_NODISCARD int listener_open(struct slice text, struct arena *message_arena, struct listener *ret, struct slice *ret_message);
 void listener_close(struct listener *l);
 
+/* adopt.c */
+OC_NODISCARD int listener_adopt(int fd, struct listener *ret, struct slice *ret_message);
+
 /* acceptor.c */
 OC_NODISCARD int acceptor_start(struct http_server *s);
 void acceptor_stop(struct http_server *s); /* stops listening; harmless when it does not run */
@@ -215,6 +218,10 @@ void connections_reap(struct http_server *s, int64_t now_ns);
 void connections_evict(struct http_server *s, int64_t now_ns);
 size_t connections_of_address(struct http_server *s, const struct connection *like);
 size_t connections_count(struct http_server *s);
+/* Has every connection been idle for so long, or is there none? */
+bool connections_are_quiet(struct http_server *s, int64_t now_ns, int64_t quiet_ns);
+/* Tells every client that no answer will come any more; what they send until they see it is still read. */
+void connections_say_goodbye(struct http_server *s);
 void connections_free(struct http_server *s); /* what no worker ever told of */
 
 /* request.c: libmicrohttpd's callbacks */

@@ -209,6 +209,6 @@ void listener_close(struct listener *l)
 		return;
 	close(l->fd);
 	l->fd = -1;
-	if (l->is_unix)
+	if (l->path[0])
 		unlink(l->path);
 }

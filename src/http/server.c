@@ -22,6 +22,8 @@
 #define OTHER_DESCRIPTORS 4096 /* of databases, logs and the like, below the connections' */
 #define LAST_ANSWERS_MS 1000   /* for what ingest_stop answered last */
 #define POLL_MS 2
+#define QUIET_MS 250           /* a client that has not sent for so long is not about to */
+#define GOODBYE_MS 20          /* between the end of the stream and the end of the connection: what crossed it is read, not reset */
 
 static void set_defaults(struct http_options *o)
 {
@@ -38,8 +40,9 @@ static void set_defaults(struct http_options *o)
 /* NULL where the options may be served with. */
 static const char *what_is_wrong(const struct http_options *o)
 {
+	bool local = o->inherited_fd ? http_socket_is_local(o->inherited_fd) : http_listen_is_local(o->listen);
 	bool tokens = !slice_is_none(o->service_token) || !slice_is_none(o->tenant_secret);
-	if (!tokens && !http_listen_is_local(o->listen))
+	if (!tokens && !local)
 		return "a public address needs OUTCOMED_SERVICE_TOKEN or OUTCOMED_TENANT_SECRET: set one, or listen on 127.0.0.1";
 	if (!slice_is_none(o->service_token) && slice_is_empty(o->service_token))
 		return "OUTCOMED_SERVICE_TOKEN is empty: set a long random text, or leave it out";
@@ -128,7 +131,8 @@ int http_start(const struct http_options *o, struct ingest *in, struct metrics *
 	s->wake_fd = s->listener.fd = -1;
 	s->body_memory_limit = 4 * s->o.max_body_bytes > BODY_MEMORY_BYTES ? 4 * s->o.max_body_bytes : BODY_MEMORY_BYTES;
 	pthread_mutex_init(&s->connections_lock, NULL);
-	int r = listener_open(o->listen, message_arena, &s->listener, ret_message);
+	int r = o->inherited_fd ? listener_adopt(o->inherited_fd, &s->listener, ret_message)
+				: listener_open(o->listen, message_arena, &s->listener, ret_message);
 	if (r == OC_OK) {
 		declare_metrics(m);
 		if (!start_parts(s)) {
@@ -146,11 +150,12 @@ int http_start(const struct http_options *o, struct ingest *in, struct metrics *
 
 struct slice http_address(const struct http_server *s) { return slice_cstr(s->listener.address); }
 
-/* The acceptor is gone by now: deadlines are kept here, so that one who drips does not hold up the end. */
-static bool wait_until_answered(struct http_server *s, int64_t timeout_ms)
+/* The acceptor is gone by now: deadlines are kept here, so that one who drips does not hold up the end. With quiet_ms also those are waited for
+ * that are between two requests, as long as somebody may be about to send. */
+static bool wait_until_answered(struct http_server *s, int64_t timeout_ms, int64_t quiet_ms)
 {
 	int64_t now = clock_mono_ns(), until = now + timeout_ms * 1000000, next_reap = now + REAP_NS;
-	while (atomic_load_explicit(&s->in_flight, memory_order_acquire) > 0) {
+	while (atomic_load_explicit(&s->in_flight, memory_order_acquire) > 0 || (quiet_ms && !connections_are_quiet(s, now, quiet_ms * 1000000))) {
 		now = clock_mono_ns();
 		if (now >= until)
 			return false;
@@ -167,7 +172,11 @@ bool http_drain(struct http_server *s, int64_t timeout_ms)
 {
 	atomic_store(&s->draining, true);
 	acceptor_stop(s);
-	bool answered = wait_until_answered(s, timeout_ms);
+	bool answered = wait_until_answered(s, timeout_ms, QUIET_MS) || atomic_load(&s->in_flight) == 0;
+	if (connections_count(s)) {
+		connections_say_goodbye(s);
+		nanosleep(&(struct timespec){ .tv_nsec = GOODBYE_MS * 1000000 }, NULL);
+	}
 	atomic_store(&s->closed, true);
 	while (atomic_load(&s->submitting) > 0)
 		nanosleep(&(struct timespec){ .tv_nsec = POLL_MS * 1000000 }, NULL);
@@ -183,7 +192,7 @@ void http_free(struct http_server *s)
 	acceptor_stop(s);
 	reads_stop(s->reads);
 	if (s->worker_count)
-		(void)wait_until_answered(s, LAST_ANSWERS_MS);
+		(void)wait_until_answered(s, LAST_ANSWERS_MS, 0);
 	for (unsigned i = 0; i < s->worker_count; i++)
 		MHD_stop_daemon(s->workers[i]);
 	reads_free(s->reads);

@@ -116,6 +116,8 @@ int ingest_submit(struct ingest *in, struct ingest_item *item)
 	in->pending_bytes += item->body.n;
 	metric_set(in->metrics, METRIC_QUEUE_DEPTH, 0, (int64_t)in->pending);
 	bool wake = lane->asleep;
+	if (wake)
+		writer_step(&lane->writer); /* from now on it has something to do */
 	lane->asleep = false;
 	pthread_mutex_unlock(&in->lock);
 	if (wake)
@@ -124,6 +126,19 @@ int ingest_submit(struct ingest *in, struct ingest_item *item)
 }
 
 bool ingest_is_up(struct ingest *in) { return atomic_load(&in->down) == 0; }
+
+bool ingest_makes_progress(struct ingest *in, int64_t within_ms)
+{
+	bool all = true;
+	pthread_mutex_lock(&in->lock);
+	int64_t since_ns = clock_mono_ns() - within_ms * 1000000;
+	for (size_t i = 0; i < in->lane_count; i++) {
+		const struct lane *lane = &in->lanes[i];
+		all = all && (lane->asleep || atomic_load_explicit(&lane->writer.step_ns, memory_order_relaxed) > since_ns);
+	}
+	pthread_mutex_unlock(&in->lock);
+	return all;
+}
 
 static struct timespec timespec_of(int64_t ns)
 {
@@ -162,6 +177,7 @@ static bool take(struct lane *lane, struct list *backlog, size_t count, size_t b
 			break;
 	}
 	lane->asleep = false;
+	writer_step(&lane->writer);
 	list_splice(backlog, &lane->queue);
 	bool go_on = backlog->head || !in->stopping;
 	pthread_mutex_unlock(&in->lock);

@@ -62,6 +62,9 @@ OC_NODISCARD int ingest_start(const struct ingest_options *o, struct metrics *m,
 OC_NODISCARD int ingest_submit(struct ingest *in, struct ingest_item *item);
 
 bool ingest_is_up(struct ingest *in);       /* for every writer the store took the last batch, or answered the last probe */
+/* False: a writer has had something to do for so long and is not a step further. A store that is down or slow is no such thing: its deadlines
+ * see to that. For a watchdog; any thread. */
+bool ingest_makes_progress(struct ingest *in, int64_t within_ms);
 bool ingest_wait_idle(struct ingest *in, int64_t timeout_ms); /* for tests and the graceful stop */
 /* Finishes what was accepted, calls every `done`, ends the threads, frees. Nothing may submit meanwhile. */
 void ingest_stop(struct ingest *in);

@@ -121,11 +121,15 @@ struct writer {
 	uint64_t random;
 	int64_t probe_at_ns, probe_pause_ms;
 	int64_t sweep_at_ns, count_at_ns;
+	_Atomic int64_t step_ns; /* when the last step was begun: an attempt, a sweep, a look at the queue */
 };
 
 /* Opens the store. OC_DOWN is no failure: the writer starts without it and probes. */
 OC_NODISCARD int writer_open(struct writer *w);
 void writer_close(struct writer *w);
+
+/* Says that the writer is at work and not stuck. */
+void writer_step(struct writer *w);
 
 /* Makes n events durable or fails them; every `done` has been called when it returns. */
 void writer_process(struct writer *w, struct ingest_item **items, size_t n);

@@ -76,8 +76,11 @@ void writer_read_failed(struct writer *w, int error)
 		store_failed(w, error);
 }
 
+void writer_step(struct writer *w) { atomic_store_explicit(&w->step_ns, clock_mono_ns(), memory_order_relaxed); }
+
 static int open_store(struct writer *w)
 {
+	writer_step(w);
 	arena_reset(w->arena);
 	struct slice message = SLICE_NONE;
 	int r = w->open(&w->options->store, w->arena, &w->store, &message);
@@ -171,6 +174,7 @@ struct task {
 
 static int run_once(struct writer *w, const struct task *t, struct batch **ret)
 {
+	writer_step(w);
 	if (!slice_is_none(t->aside_reason))
 		return batch_run_aside(w, t->items[0], t->aside_form, t->aside_reason, ret);
 	return batch_run(w, t->items, t->count, t->sids, t->sid_count, ret);

@@ -15,7 +15,7 @@ import time
 import psycopg
 
 from support import signing
-from support.process import die_with_parent
+from support.process import die_with_parent, pass_sockets
 
 SANITIZER_REPORT = re.compile(r"ERROR: (Address|Leak|Thread)Sanitizer|runtime error:|SUMMARY: .*Sanitizer")
 WEBHOOK = "/api/webhooks/call_completed"
@@ -79,6 +79,7 @@ class Daemon:
         self.binary, self.folder, self.database = binary, folder, database
         self.args, self.env, self.listen = args, environment(env), listen
         self.log_path = folder / "stderr.log"
+        self.inherited: tuple[socket.socket, ...] = ()  # listening sockets passed on as a service manager does
         self.process: subprocess.Popen | None = None
         self.port = 0
         self.expect_exit: int | None = 0  # None: killed on purpose
@@ -90,9 +91,13 @@ class Daemon:
         if self.database.kind == "postgres" and "--migrate" not in command:
             command.append("--migrate")
         at = self.log_path.stat().st_size if self.log_path.exists() else 0
+        env, prepare = self.env, die_with_parent()
+        if self.inherited:
+            command, env = ["/bin/sh", "-c", 'LISTEN_PID=$$ exec "$@"', "sh", *command], env | {"LISTEN_FDS": str(len(self.inherited))}
+            prepare = pass_sockets(self.inherited, prepare)
         with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=self.folder, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            preexec_fn=die_with_parent())
+            self.process = subprocess.Popen(command, cwd=self.folder, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            preexec_fn=prepare, close_fds=not self.inherited)
         self.expect_exit = 0
         deadline = time.monotonic() + START_S
         self.port = self._find_port(at, deadline)
@@ -109,7 +114,7 @@ class Daemon:
         while True:
             with self.log_path.open("rb") as log:
                 log.seek(at)
-                found = re.search(r"address=127\.0\.0\.1:(\d+)", log.read().decode(errors="replace"))
+                found = re.search(r"address=(?:127\.0\.0\.1|0\.0\.0\.0):(\d+)", log.read().decode(errors="replace"))
             if found and found[1] != "0":
                 return int(found[1])
             self._still_starting(deadline, "said no address")

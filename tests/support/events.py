@@ -9,7 +9,7 @@ _number = itertools.count(1)
 
 
 def new_id(prefix: str) -> str:
-    return f"{prefix}_{next(_number):06d}{secrets.token_hex(4)}"
+    return f"{prefix}_{next(_number):06d}x{secrets.token_hex(4)}"
 
 
 class CallMaker:

@@ -79,6 +79,14 @@ static void phone_numbers_keep_two_digits(void **state)
 	assert_non_null(strstr(output(), "number=+*********86\n"));
 }
 
+static void numbers_within_a_text_are_hidden_too(void **state)
+{
+	(void)state;
+	log_info("call", LOG_Z("identity", "sip_+13125550186"), LOG_Z("error", "Key (\"room\")=(call +1 312 555-0186)"), LOG_I("ms", 13125550186));
+	const char *line = output();
+	assert_non_null(strstr(line, "identity=sip_+*********86 error=\"Key (\\\"room\\\")=(call +* *** ***-**86)\" ms=13125550186\n"));
+}
+
 static void below_the_level_nothing_is_written(void **state)
 {
 	(void)state;
@@ -127,6 +135,7 @@ int main(void)
 		CASE(a_value_cannot_forge_a_line),
 		CASE(no_character_beyond_ascii_ends_a_line_either),
 		CASE(phone_numbers_keep_two_digits),
+		CASE(numbers_within_a_text_are_hidden_too),
 		CASE(below_the_level_nothing_is_written),
 		CASE(a_batch_is_written_at_its_end),
 		CASE(a_big_batch_does_not_gather_without_bound),
