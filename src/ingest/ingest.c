@@ -188,6 +188,7 @@ static void *writer_main(void *argument)
 {
 	struct lane *lane = argument;
 	size_t batch_limit = lane->in->options.batch_limit;
+	pthread_setname_np(pthread_self(), "writer");
 	struct list backlog = { NULL, NULL };
 	size_t count = 0, bytes = 0;
 	int64_t wake_ns = 0;

@@ -1,8 +1,12 @@
 """outcomed as a service: sockets held by a manager, readiness, watchdog, restarts under load."""
 
 import contextlib
+import ctypes
+import errno
 import http.client
+import itertools
 import os
+import pathlib
 import signal
 import socket
 import subprocess
@@ -209,3 +213,69 @@ def test_the_watchdog_is_fed_while_the_writer_works_and_while_it_sleeps(activate
     assert daemon.post_event(CallMaker().event("room_started", 0)).status == 200
     ear.wait_for("WATCHDOG=1", len(ear.lines("WATCHDOG=1")) + 4)
     assert "writer_hung" not in daemon.log()
+
+
+class StoppedThread:
+    """One thread of a process held still (ptrace), while the others go on."""
+
+    SEIZE, INTERRUPT, DETACH = 0x4206, 0x4207, 17
+
+    def __init__(self, process: int, name: str) -> None:
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+        self._thread = next(int(task.name) for task in pathlib.Path(f"/proc/{process}/task").iterdir()
+                            if (task / "comm").read_text().strip() == name)
+
+    def _ask(self, what: int) -> None:
+        if self._libc.ptrace(what, self._thread, None, None) != 0:
+            number = ctypes.get_errno()
+            if number == errno.EPERM:
+                pytest.skip("this machine does not let one process hold another's thread")
+            raise OSError(number, os.strerror(number))
+
+    def __enter__(self) -> "StoppedThread":
+        self._ask(self.SEIZE)
+        self._ask(self.INTERRUPT)
+        os.waitpid(self._thread, 0x40000000)  # __WALL
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._ask(self.DETACH)
+
+
+def test_a_writer_that_hangs_is_not_fed_for(activated, held, ear):
+    daemon = activated(held, env=ear.env | {"WATCHDOG_USEC": "400000"}).start()
+    ear.wait_for("WATCHDOG=1", 2)
+    answers: list[int] = []
+    client = threading.Thread(target=lambda: answers.append(daemon.post_event(CallMaker().event("room_started", 0)).status))
+    with StoppedThread(daemon.process.pid, "writer"):
+        client.start()
+        daemon.wait_log("msg=writer_hung")
+        fed = len(ear.lines("WATCHDOG=1"))
+        time.sleep(0.6)  # a whole watchdog's time and more
+        assert len(ear.lines("WATCHDOG=1")) == fed, "the manager would have restarted it by now"
+    client.join(30)
+    assert answers == [200]
+    ear.wait_for("WATCHDOG=1", fed + 2)
+
+
+def test_a_frozen_database_is_no_reason_to_be_restarted(activated, held, ear, new_database):
+    database = new_database("postgres")
+    daemon = activated(held, env=ear.env | {"WATCHDOG_USEC": "12000000"}, database=database).start()
+    assert daemon.post_event(CallMaker().event("room_started", 0)).status == 200
+    name = psycopg.conninfo.conninfo_to_dict(database.url)["dbname"]
+    backends = [row[0] for row in database.query("SELECT pid FROM pg_stat_activity WHERE datname = ? AND starts_with(application_name, 'outcomed')", name)]
+    assert backends
+    for backend in backends:
+        os.kill(backend, signal.SIGSTOP)
+    try:
+        until = time.monotonic() + 7
+        while time.monotonic() < until:
+            daemon.post_event(CallMaker().event("room_started", 0))
+    finally:
+        for backend in backends:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(backend, signal.SIGCONT)
+    assert "writer_hung" not in daemon.log()
+    pauses = [b - a for (a, _), (b, _) in itertools.pairwise(h for h in list(ear.heard) if h[1] == "WATCHDOG=1")]
+    assert pauses and max(pauses) < 12, pauses

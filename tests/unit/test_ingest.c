@@ -355,6 +355,32 @@ static void it_sweeps_while_nothing_arrives(void **state)
 	assert_true(eventually(swept_thrice));
 }
 
+static bool is_stuck(void) { return !ingest_makes_progress(in, 20); }
+static bool is_at_work(void) { return ingest_makes_progress(in, 20); }
+
+static void a_writer_that_is_stuck_is_told_from_one_that_sleeps_or_waits_for_a_store(void **state)
+{
+	(void)state;
+	start((struct ingest_options){ .writers = 2 });
+	nanosleep(&(struct timespec){ .tv_nsec = 60000000 }, NULL);
+	assert_true(eventually(is_at_work)); /* they sleep */
+	fake.gate = &gate;
+	pthread_mutex_lock(&gate);
+	struct sent *s = numbered(1);
+	assert_int_equal(ingest_submit(in, &s->item), 0);
+	assert_true(eventually(is_stuck)); /* one of the two */
+	assert_true(ingest_makes_progress(in, 3600000));
+	pthread_mutex_unlock(&gate);
+	assert_true(ingest_wait_idle(in, 5000));
+	assert_true(eventually(is_at_work));
+	atomic_store(&fake.load_error, OC_DOWN);
+	struct sent *failing = numbered(2);
+	assert_int_equal(ingest_submit(in, &failing->item), 0);
+	assert_true(ingest_wait_idle(in, 5000));
+	assert_true(eventually(is_at_work)); /* down, and probing */
+	atomic_store(&fake.load_error, 0);
+}
+
 static void the_labels_of_its_metrics_are_there_from_the_start(void **state)
 {
 	(void)state;
@@ -390,6 +416,7 @@ int main(void)
 		CASE(it_does_not_start_on_a_schema_that_does_not_fit),
 		CASE(it_stops_while_the_store_is_down),
 		CASE(it_sweeps_while_nothing_arrives),
+		CASE(a_writer_that_is_stuck_is_told_from_one_that_sleeps_or_waits_for_a_store),
 		CASE(the_labels_of_its_metrics_are_there_from_the_start),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
