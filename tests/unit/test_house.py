@@ -43,6 +43,7 @@ ELSEWHERE = [
     ("base", "config_help", "tests/unit/test_config.c"),
     ("cmd", "*", "tests/system/test_cli.py"),
     ("", "main", "tests/system/test_cli.py"),
+    ("http", "adopt", "tests/system/test_service.py"),
     ("http", "asking", "tests/system/test_tenants.py"),
     ("http", "list pages reads reply throttle", "tests/system/test_http.py"),
     ("http", "acceptor connection head request", "tests/wire/test_http_wire.py"),
