@@ -30,7 +30,8 @@ static const char load_facts_sql[] =
 	" f.\"userId\", f.\"tenantError\", f.\"callLogId\", f.\"callLogIsOurs\", f.\"startedAtMs\", f.\"endedAtMs\", f.\"dueAtMs\", f.\"roomStartedAtMs\", f.\"roomSid\" IS NOT NULL,"
 	" CASE WHEN f.\"roomSid\" IS NULL THEN (SELECT true FROM livekit_call_events e WHERE e.\"roomSid\" = t.sid AND e.\"userId\" IS NULL LIMIT 1)"
 	"  IS NOT NULL ELSE false END, f.\"watchAtMs\""
-	" FROM unnest($1::text[], $2::text[]) t (sid, name) LEFT JOIN call_facts f ON f.\"roomSid\" = t.sid";
+	" FROM (SELECT k.sid, ($2::text[])[k.i] AS name FROM unnest($1::text[]) WITH ORDINALITY k (sid, i)) t"
+	" LEFT JOIN call_facts f ON f.\"roomSid\" = t.sid";
 
 /* And a row with an empty id where something has one of these names ($2), or a mark waits for one of these legs ($3): a second look is then
  * worth its time. */

@@ -9,6 +9,20 @@
 
 typedef void (*put_value_fn)(struct buf *, const struct pg_column *, const char *);
 
+struct array {
+	const char *name, *type;
+};
+
+/* The parameters $1.. as rows of v. One unnest of many arrays makes a table of each array first, which costs more than the write itself
+ * (8 to 100 µs a row); an element by its index costs next to nothing as long as a batch is a few hundred rows. */
+static void put_rows(struct buf *b, const struct array *arrays, size_t n)
+{
+	buf_putf(b, "(SELECT k.%s", arrays[0].name);
+	for (size_t i = 1; i < n; i++)
+		buf_putf(b, ", ($%zu::%s[])[k.i] AS %s", i + 1, arrays[i].type, arrays[i].name);
+	buf_putf(b, " FROM unnest($1::%s[]) WITH ORDINALITY k (%s, i)) v", arrays[0].type, arrays[0].name);
+}
+
 /* ---- call_logs ---- */
 
 enum fill {
@@ -34,6 +48,15 @@ static const struct {
 	{ "recordingUrl", "v.recording", pg_sql_from_text, FILL_KEEP },
 };
 #define LOG_VALUE_COUNT (sizeof log_values / sizeof *log_values)
+
+/* In the order of enum log_column (postgres_rows.c); an insert has those before `ours`. */
+static const struct array log_arrays[] = {
+	{ "id", "text" }, { "sid", "text" }, { "name", "text" }, { "user_id", "text" }, { "direction", "text" }, { "phone", "text" },
+	{ "sip", "text" }, { "started", "timestamptz" }, { "ended", "timestamptz" }, { "duration", "int8" }, { "status", "text" },
+	{ "outcome", "text" }, { "recording", "text" }, { "metadata", "text" }, { "ours", "bool" }, { "clear", "bool" },
+};
+#define LOG_ARRAY_COUNT (sizeof log_arrays / sizeof *log_arrays)
+#define LOG_INSERT_ARRAY_COUNT (LOG_ARRAY_COUNT - 2)
 
 static void put_metadata(struct buf *b, const struct pg_column *c)
 {
@@ -106,10 +129,9 @@ void pg_sql_logs_update(const struct pg_schema *s, struct buf *b)
 	}
 	if (pg_column_writable(metadata))
 		put_metadata(b, metadata);
-	buf_puts(b, " FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[],"
-		" $9::timestamptz[], $10::int8[], $11::text[], $12::text[], $13::text[], $14::text[], $15::bool[], $16::bool[])"
-		" v (id, sid, name, user_id, direction, phone, sip, started, ended, duration, status, outcome, recording, metadata, ours, clear)"
-		" WHERE l.id = ");
+	buf_puts(b, " FROM ");
+	put_rows(b, log_arrays, LOG_ARRAY_COUNT);
+	buf_puts(b, " WHERE l.id = ");
 	pg_sql_to_compare(b, pg_column(s, PG_CALL_LOGS, "id"), "v.id");
 	buf_puts(b, " AND (l.\"livekitRoomSid\" IS NULL OR l.\"livekitRoomSid\" = v.sid) RETURNING l.id::text AS id, v.sid) SELECT sid, id FROM up");
 }
@@ -177,10 +199,9 @@ void pg_sql_logs_insert(const struct pg_schema *s, struct buf *b)
 	}
 	b->n -= 2;
 	columns.n -= 2;
-	buf_puts(b, " FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[],"
-		" $9::timestamptz[], $10::int8[], $11::text[], $12::text[], $13::text[], $14::text[])"
-		" v (id, sid, name, user_id, direction, phone, sip, started, ended, duration, status, outcome, recording, metadata)),"
-		" ins AS (INSERT INTO call_logs (");
+	buf_puts(b, " FROM ");
+	put_rows(b, log_arrays, LOG_INSERT_ARRAY_COUNT);
+	buf_puts(b, "), ins AS (INSERT INTO call_logs (");
 	buf_put(b, buf_slice(&columns));
 	buf_puts(b, ") SELECT ");
 	buf_put(b, buf_slice(&columns));
@@ -217,9 +238,14 @@ void pg_sql_logs_remove(const struct pg_schema *s, struct buf *b)
 
 /* ---- call_facts ---- */
 
-#define FACTS_VALUES "unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::int8[], $7::text[], $8::text[], $9::int8[]," \
-	" $10::int8[], $11::int8[], $12::int8[], $13::text[], $14::bool[], $15::bool[], $16::int8[], $17::int8[]) v (sid, name, user_id, tenant_error, facts, rules, verdict," \
-	" outcome, revision, started, ended, due, log_id, linked, ours, room_started, watch)"
+/* In the order of pg_put_facts. */
+static const struct array facts_arrays[] = {
+	{ "sid", "text" }, { "name", "text" }, { "user_id", "text" }, { "tenant_error", "text" }, { "facts", "text" }, { "rules", "int8" },
+	{ "verdict", "text" }, { "outcome", "text" }, { "revision", "int8" }, { "started", "int8" }, { "ended", "int8" }, { "due", "int8" },
+	{ "log_id", "text" }, { "linked", "bool" }, { "ours", "bool" }, { "room_started", "int8" }, { "watch", "int8" },
+};
+
+static void put_facts_rows(struct buf *b) { put_rows(b, facts_arrays, sizeof facts_arrays / sizeof *facts_arrays); }
 
 /* The call_logs row that this batch inserted or claimed for a call, if it is the call's by now. Its id is not known here where the table
  * makes it. */
@@ -236,7 +262,8 @@ void pg_sql_facts_insert(const struct pg_schema *s, struct buf *b)
 	buf_puts(b, "INSERT INTO call_facts (\"roomSid\", \"roomName\", \"userId\", \"tenantError\", facts, rules, verdict, outcome, revision,"
 		" \"startedAtMs\", \"endedAtMs\", \"dueAtMs\", \"roomStartedAtMs\", \"watchAtMs\", \"callLogId\", \"callLogIsOurs\", \"createdAt\", \"updatedAt\")"
 		" SELECT v.sid, v.name, v.user_id, v.tenant_error, v.facts, v.rules, v.verdict::json, v.outcome, v.revision, v.started, v.ended, v.due, v.room_started,"
-		" nullif(v.watch, -1), l.id, (l.id IS NOT NULL AND v.ours)::int, " NOW("$18") ", " NOW("$18") " FROM " FACTS_VALUES);
+		" nullif(v.watch, -1), l.id, (l.id IS NOT NULL AND v.ours)::int, " NOW("$18") ", " NOW("$18") " FROM ");
+	put_facts_rows(b);
 	put_linked_row(s, b);
 }
 
@@ -249,7 +276,8 @@ void pg_sql_facts_update(const struct pg_schema *s, struct buf *b)
 		" \"watchAtMs\" = CASE WHEN v.watch = -1 THEN f.\"watchAtMs\" ELSE v.watch END,"
 		" \"callLogId\" = coalesce(l.id, f.\"callLogId\"),"
 		" \"callLogIsOurs\" = CASE WHEN l.id IS NOT NULL THEN v.ours::int ELSE f.\"callLogIsOurs\" END, \"updatedAt\" = " NOW("$18")
-		" FROM " FACTS_VALUES);
+		" FROM ");
+	put_facts_rows(b);
 	put_linked_row(s, b);
 	buf_puts(b, " WHERE f.\"roomSid\" = v.sid");
 }
@@ -279,6 +307,14 @@ static const struct {
 	{ "userId", "coalesce(v.user_id, f.\"userId\")", pg_sql_from_key },
 	{ "callLogId", "coalesce(v.call_log_id, CASE WHEN NOT v.own OR f.\"userId\" = v.user_id THEN f.\"callLogId\" END)", pg_sql_from_key },
 	{ "sipCallId", "v.sip_call_id", pg_sql_from_text },
+};
+
+/* In the order of pg_put_journal. */
+static const struct array journal_arrays[] = {
+	{ "event_id", "text" }, { "event", "text" }, { "room_name", "text" }, { "room_sid", "text" }, { "identity", "text" },
+	{ "participant_sid", "text" }, { "timestamp_s", "int8" }, { "payload", "text" }, { "raw_body", "bytea" }, { "processed", "int8" },
+	{ "error", "text" }, { "created", "timestamptz" }, { "processed_at", "timestamptz" }, { "source", "text" }, { "body_hash", "text" },
+	{ "key_id", "text" }, { "user_id", "text" }, { "call_log_id", "text" }, { "sip_call_id", "text" }, { "own", "bool" },
 };
 
 static void put_journal_value(struct buf *b, const struct pg_column *c, size_t i)
@@ -324,10 +360,9 @@ void pg_sql_journal_insert(const struct pg_schema *s, struct buf *b)
 	buf_put(b, buf_slice(&columns));
 	buf_puts(b, ") SELECT ");
 	buf_put(b, buf_slice(&values));
-	buf_puts(b, " FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::int8[], $8::text[], $9::bytea[],"
-		" $10::int8[], $11::text[], $12::timestamptz[], $13::timestamptz[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[], $19::text[], $20::bool[])"
-		" v (event_id, event, room_name, room_sid, identity, participant_sid, timestamp_s, payload, raw_body, processed, error, created,"
-		" processed_at, source, body_hash, key_id, user_id, call_log_id, sip_call_id, own) LEFT JOIN LATERAL (SELECT f.\"userId\", f.\"callLogId\" FROM call_facts f"
+	buf_puts(b, " FROM ");
+	put_rows(b, journal_arrays, sizeof journal_arrays / sizeof *journal_arrays);
+	buf_puts(b, " LEFT JOIN LATERAL (SELECT f.\"userId\", f.\"callLogId\" FROM call_facts f"
 		" WHERE f.\"roomSid\" = v.room_sid AND (v.user_id IS NULL OR v.call_log_id IS NULL)) f ON true");
 }
 
