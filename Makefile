@@ -30,7 +30,7 @@ bench: ## measure against nginx and pgbench
 	@scripts/install-packages.sh bench
 	@bench/run.sh
 
-install: build ## install binary, unit file and manual page (DESTDIR, prefix)
+install: build ## install binary, unit files and manual page (DESTDIR, prefix)
 	@meson configure build -Dprefix="$(prefix)" >build/configure.txt
 	@ninja -C build
 	@DESTDIR="$(DESTDIR)" meson install -C build --no-rebuild

@@ -16,9 +16,11 @@ enum {
 
 enum option_type { OPTION_TEXT, OPTION_BYTES, OPTION_INT, OPTION_SWITCH };
 
+#define DEFAULT_LISTEN "127.0.0.1:5000"
+
 /* field, flag or NULL, environment or NULL, argument's name in help, type, default or NULL, is secret, commands, help */
 #define OPTIONS(X) \
-	X(listen, "--listen", "OUTCOMED_LISTEN", "ADDR:PORT|unix:PATH", OPTION_TEXT, "127.0.0.1:5000", false, CMD_SERVE | CMD_CHECK, \
+	X(listen, "--listen", "OUTCOMED_LISTEN", "ADDR:PORT|unix:PATH", OPTION_TEXT, DEFAULT_LISTEN, false, CMD_SERVE | CMD_CHECK, \
 	  "Where to listen. A public address needs OUTCOMED_SERVICE_TOKEN or OUTCOMED_TENANT_SECRET.") \
 	X(database, "--database", "DATABASE_URL", "URL", OPTION_TEXT, "sqlite:outcomed.db", false, \
 	  CMD_SERVE | CMD_MIGRATE | CMD_CHECK | CMD_REPLAY | CMD_EXPLAIN, \

@@ -135,6 +135,8 @@ static int prepare(struct serving *s)
 	r = service_inherited_socket(&s->inherited_fd, &s->message);
 	if (r)
 		return r;
+	if (s->inherited_fd && !slice_eq(s->config->listen, SLICE(DEFAULT_LISTEN)))
+		log_warn("--listen is not heeded: a service manager passes the socket; set the address there", LOG_S("listen", s->config->listen));
 	bool local = s->inherited_fd ? http_socket_is_local(s->inherited_fd) : http_listen_is_local(s->config->listen);
 	if (!local && slice_is_none(s->config->service_token) && slice_is_none(s->config->tenant_secret)) {
 		s->message = arena_text(s->arena, "%.*s is a public address: set OUTCOMED_SERVICE_TOKEN or OUTCOMED_TENANT_SECRET, or listen on 127.0.0.1",
