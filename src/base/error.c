@@ -19,6 +19,7 @@ const char *oc_error_text(int code)
 	case OC_CONFLICT: return "conflict";
 	case OC_CONFIG: return "configuration error";
 	case OC_NET: return "network error";
+	case OC_FSYNC: return "a sync to the disk failed";
 	}
 	return "unknown error";
 }

@@ -21,6 +21,7 @@ enum oc_error {
 	OC_CONFLICT = -13,  /* two witnesses disagree, or a lock is held elsewhere */
 	OC_CONFIG = -14,    /* configuration is wrong; the message says what to do */
 	OC_NET = -15,       /* a socket or name look-up failed */
+	OC_FSYNC = -16,     /* a sync failed: nothing more is acknowledged from that file by this process */
 };
 
 /* A short English text for a code; never NULL. */

@@ -162,7 +162,8 @@ static void after_error(struct reader *r, int error)
 	case OC_IO:
 	case OC_SCHEMA:
 	case OC_TIMEOUT:
-	case OC_NET: lose_store(r, error, store_reader_last_error(r->store)); return;
+	case OC_NET:
+	case OC_FSYNC: lose_store(r, error, store_reader_last_error(r->store)); return;
 	}
 }
 

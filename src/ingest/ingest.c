@@ -234,8 +234,8 @@ static void declare_labels(struct metrics *m)
 		LOSSES(X)
 #undef X
 	};
-	static const char *errors[-OC_NET];
-	for (int i = 0; i < -OC_NET; i++)
+	static const char *errors[-OC_FSYNC];
+	for (int i = 0; i < -OC_FSYNC; i++)
 		errors[i] = oc_error_text(-i - 1);
 	metrics_label_values(m, METRIC_EVENTS, events, sizeof events / sizeof *events);
 	metrics_label_values(m, METRIC_EVENT_RESULTS, ingest_result_names, INGEST_FAILED + 1);

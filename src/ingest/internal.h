@@ -113,6 +113,7 @@ struct writer {
 	store_open_fn open;
 	struct store *store; /* NULL: to be opened again by the next probe */
 	atomic_bool up;
+	bool ended;          /* a sync of the store failed: it stays down until the process is started again */
 	atomic_uint *down; /* of the writers side by side, those whose store is down; NULL where there is only one */
 	bool sweeps;       /* one of them does the sweeper's work */
 	struct arena *arena; /* of the attempt */

@@ -2,6 +2,7 @@
  * stands alone and is kept aside; one that the store cannot take fails, and so does everything until a probe shows the store back.
  *
  * Invariant: `done` with anything but INGEST_FAILED is called only after the commit that holds the event (or its duplicate).
+ * After a sync that failed no probe is made and nothing acknowledged any more: what reads well may be on no disk then.
  * Each item's `done` is called exactly once, outside every lock. Runs on a writer's thread. */
 #include <stdio.h>
 #include <time.h>
@@ -47,16 +48,21 @@ static void keep_error(struct writer *w, int error)
 
 static void plan_probe(struct writer *w)
 {
-	w->probe_at_ns = clock_mono_ns() + w->probe_pause_ms * 1000000;
+	w->probe_at_ns = w->ended ? INT64_MAX : clock_mono_ns() + w->probe_pause_ms * 1000000;
 	w->probe_pause_ms = w->probe_pause_ms * 2 < LONGEST_PROBE_PAUSE_MS ? w->probe_pause_ms * 2 : LONGEST_PROBE_PAUSE_MS;
 }
 
-/* A disk or a schema that failed once is not trusted on the same handle again. */
+/* A disk or a schema that failed once is not trusted on the same handle again; after a failed sync nor is any other. */
 static void drop_handle(struct writer *w, int error)
 {
-	if (error == OC_IO || error == OC_SCHEMA) {
+	if (error == OC_IO || error == OC_SCHEMA || error == OC_FSYNC) {
 		store_close(w->store);
 		w->store = NULL;
+	}
+	if (error == OC_FSYNC && !w->ended) {
+		w->ended = true;
+		log_error("store_ended", LOG_Z("error", oc_error_text(error)), LOG_Z("detail", w->error),
+			  LOG_Z("note", "nothing more is acknowledged from this database by this process: see to the disk, then restart"));
 	}
 }
 
@@ -118,6 +124,8 @@ void writer_close(struct writer *w)
 /* An empty transaction, through and through. */
 static int ask(struct writer *w)
 {
+	if (w->ended)
+		return OC_FSYNC;
 	int r = w->store ? 0 : open_store(w);
 	if (r < 0)
 		return r;

@@ -1,7 +1,8 @@
 /* SQLite behind store.h: the statements of the writer, opening and reopening, what wants another look.
  *
  * One writer connection (WAL, synchronous=FULL), readers of their own. After an I/O error the writer's connection is closed and opened
- * anew at the next load, with a growing pause, since what SQLite holds in memory is not to be believed then.
+ * anew at the next load, with a growing pause, since what SQLite holds in memory is not to be believed then. After a sync that failed
+ * it is never opened again: the kernel may have marked the pages clean, and whatever follows would stand on them.
  * Threads: a struct store belongs to one. */
 #include "store/sqlite.h"
 
@@ -212,6 +213,8 @@ int sqlite_reopen_if_broken(struct sqlite_store *s)
 	const struct store_options o = { .url = slice_cstr(s->url), .timeout_ms = s->timeout_ms };
 	char reason[sizeof s->c.error];
 
+	if (s->c.sync_failed)
+		return OC_FSYNC;
 	if (s->c.db && !s->c.broken)
 		return 0;
 	int64_t now = clock_mono_ns();

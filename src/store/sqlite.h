@@ -19,6 +19,7 @@ struct sqlite_connection {
 	sqlite3_stmt *statements[SQLITE_STATEMENTS_MAX]; /* in the order of the array given to sqlite_prepare */
 	size_t statement_count;
 	bool broken;               /* an I/O error happened: do not trust it, open it anew */
+	bool sync_failed;          /* for good: what reads well now may be on no disk */
 	char error[400];           /* of the last failure */
 };
 

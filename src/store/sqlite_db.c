@@ -13,12 +13,17 @@
 
 #include "base/buf.h"
 
+#define CHECKPOINT_PAGES 10000
+#define CHECKPOINT_WAIT_MS 250
+
 /* ---- errors ---- */
 
 static int error_of(int rc, const char *message)
 {
 	if (rc == SQLITE_IOERR_NOMEM)
 		return OC_NOMEM;
+	if (rc == SQLITE_IOERR_FSYNC || rc == SQLITE_IOERR_DIR_FSYNC)
+		return OC_FSYNC;
 	switch (rc & 0xff) {
 	case SQLITE_BUSY:
 	case SQLITE_LOCKED:
@@ -51,6 +56,8 @@ int sqlite_error(struct sqlite_connection *c, int rc)
 
 	if (error == OC_IO || error == OC_DOWN)
 		c->broken = true;
+	if (error == OC_FSYNC)
+		c->sync_failed = true;
 	snprintf(c->error, sizeof c->error, "%s (SQLite %d)", message, rc);
 	return error;
 }
@@ -88,11 +95,17 @@ static char *path_of_url(struct slice url, struct arena *a, struct slice *ret_me
 	return copy;
 }
 
-static int check_directory(const char *path, struct arena *a, struct slice *ret_message)
+/* The caller frees it; NULL when out of memory. */
+static char *directory_of(const char *path)
 {
 	const char *slash = strrchr(path, '/');
 	size_t n = slash == path ? 1 : slash ? (size_t)(slash - path) : 0;
-	char *directory = n ? strndup(path, n) : strdup(".");
+	return n ? strndup(path, n) : strdup(".");
+}
+
+static int check_directory(const char *path, struct arena *a, struct slice *ret_message)
+{
+	char *directory = directory_of(path);
 	struct stat st;
 	int r = 0;
 
@@ -136,7 +149,7 @@ static int check_file(const char *path, enum sqlite_role role, struct arena *a, 
 static int set_up(struct sqlite_connection *c, enum sqlite_role role, struct arena *a, struct slice *ret_message)
 {
 	static const char *const pragmas[] = {
-		[SQLITE_WRITER] = ("PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF; PRAGMA wal_autocheckpoint = 10000;"
+		[SQLITE_WRITER] = ("PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF;"
 				   "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -16000; PRAGMA temp_store = MEMORY;"),
 		[SQLITE_READER] = "PRAGMA query_only = ON; PRAGMA cache_size = -4000; PRAGMA temp_store = MEMORY;",
 		[SQLITE_MIGRATOR] = "PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF;",
@@ -165,6 +178,59 @@ static int set_up(struct sqlite_connection *c, enum sqlite_role role, struct are
 	return store_fail(r, a, ret_message, "the database %s cannot be opened: %s", c->path, c->error);
 }
 
+/* ---- durability ---- */
+
+/* A file that is not there, a directory that may not be read or synced: nothing to do. */
+static int sync_path(struct sqlite_connection *c, const char *path)
+{
+	int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1, r = 0;
+
+	if (!path)
+		return OC_NOMEM;
+	if (fd >= 0 && fsync(fd) < 0 && errno != EINVAL && errno != EROFS) {
+		snprintf(c->error, sizeof c->error, "%s cannot be synced: %s", path, strerror(errno));
+		c->sync_failed = true;
+		r = OC_FSYNC;
+	}
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
+/* What an earlier process left in the log reads well and may be on no disk: it died before its sync, or its sync failed and the pages were
+ * marked clean. So the log is synced, its content is written once more, to the database, and the next thing goes to its beginning. Where
+ * another process keeps us from that, it has kept the log's index too, in which only what was synced is. Then the names of the
+ * files: SQLite lets it pass when these cannot be synced. */
+static int make_sure(struct sqlite_connection *c)
+{
+	char *log = NULL, *directory = directory_of(c->path);
+	int r = asprintf(&log, "%s-wal", c->path) < 0 ? OC_NOMEM : sync_path(c, log);
+
+	if (r == 0) {
+		sqlite3_busy_timeout(c->db, c->timeout_ms < CHECKPOINT_WAIT_MS ? c->timeout_ms : CHECKPOINT_WAIT_MS);
+		r = sqlite_error(c, sqlite3_wal_checkpoint_v2(c->db, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL));
+		sqlite3_busy_timeout(c->db, c->timeout_ms);
+	}
+	if (r == 0 || r == OC_RETRY)
+		r = sync_path(c, directory);
+	free(log);
+	free(directory);
+	return r;
+}
+
+/* The commit itself is durable by now. A checkpoint that fails otherwise is made again after the next one. */
+static int after_commit(void *context, sqlite3 *db, const char *name, int pages)
+{
+	struct sqlite_connection *c = context;
+
+	if (pages < CHECKPOINT_PAGES)
+		return SQLITE_OK;
+	int rc = sqlite3_wal_checkpoint_v2(db, name, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+	if (rc == SQLITE_IOERR_FSYNC)
+		sqlite_error(c, rc);
+	return SQLITE_OK;
+}
+
 int sqlite_connect(struct sqlite_connection *c, const struct store_options *o, enum sqlite_role role, struct arena *a, struct slice *ret_message)
 {
 	*c = (struct sqlite_connection){ .timeout_ms = o->timeout_ms > 0 ? o->timeout_ms : 10000 };
@@ -178,6 +244,12 @@ int sqlite_connect(struct sqlite_connection *c, const struct store_options *o, e
 		int rc = sqlite3_open_v2(c->path, &c->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
 		r = rc == SQLITE_OK ? set_up(c, role, a, ret_message)
 				    : store_fail(sqlite_error(c, rc), a, ret_message, "the database %s cannot be opened: %s", c->path, c->error);
+	}
+	if (r == 0 && role == SQLITE_WRITER) {
+		r = make_sure(c);
+		if (r < 0)
+			store_fail(r, a, ret_message, "the database %s: %s", c->path, c->error);
+		sqlite3_wal_hook(c->db, after_commit, c);
 	}
 	if (r < 0)
 		sqlite_disconnect(c);

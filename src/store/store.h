@@ -7,7 +7,8 @@
  *   OC_DATA    the database refused some of the data: bisect, quarantine the poisoned event
  *   OC_RETRY   deadlock, serialization, busy: load again and retry the same batch
  *   OC_DOWN    not reachable, nothing committed;  OC_UNSURE: lost in commit, retry is safe (event ids are unique)
- *   OC_IO      fsync, disk full, read-only, corruption
+ *   OC_IO      disk full, read-only, corruption, a file that cannot be read or written: a new handle may do better
+ *   OC_FSYNC   a sync failed, at this call or an earlier one: this handle is done, and no other shall acknowledge in this process
  * A struct store belongs to one thread. A struct store_reader belongs to one thread; open one per thread.
  * Everything returned lives in the arena passed in. */
 #pragma once

@@ -143,8 +143,8 @@ static void assert_whole(struct fixture *f, const char *id, const char *sid, boo
 	assert_sql(f, n, "SELECT count(*) FROM call_logs WHERE \"livekitRoomSid\" = '%s'", sid);
 }
 
-/* Fails the Nth write or sync of a batch for N = 1, 2, … until a batch needs fewer. Gives how many could fail. */
-static int fail_each(struct fixture *f, bool syncs, int result)
+/* Fails the Nth write of a batch for N = 1, 2, … until a batch needs fewer. Gives how many could fail. */
+static int fail_each(struct fixture *f, int result)
 {
 	char id[32], sid[32];
 	int n = 0;
@@ -158,7 +158,7 @@ static int fail_each(struct fixture *f, bool syncs, int result)
 		snprintf(sid, sizeof sid, "RM_%d", n);
 		disk.in = n;
 		disk.result = result;
-		disk.syncs = syncs;
+		disk.syncs = false;
 		disk.happened = false;
 		int r = try_batch(f, id, sid);
 		happened = disk.happened;
@@ -171,9 +171,64 @@ static int fail_each(struct fixture *f, bool syncs, int result)
 	return n - 1;
 }
 
-static void any_write_may_fail(void **state) { assert_true(fail_each(*state, false, SQLITE_IOERR_WRITE) >= 3); }
-static void any_write_may_find_the_disk_full(void **state) { assert_true(fail_each(*state, false, SQLITE_FULL) >= 3); }
-static void any_sync_may_fail(void **state) { assert_true(fail_each(*state, true, SQLITE_IOERR_FSYNC) >= 1); }
+static void any_write_may_fail(void **state) { assert_true(fail_each(*state, SQLITE_IOERR_WRITE) >= 3); }
+static void any_write_may_find_the_disk_full(void **state) { assert_true(fail_each(*state, SQLITE_FULL) >= 3); }
+
+/* For good: the handle gives nothing but that, and neither the batch nor what follows is acknowledged. Opened anew, all is well. */
+static void a_failed_sync_ends_the_handle(void **state)
+{
+	struct fixture *f = *state;
+
+	fixture_start(f, NULL);
+	put_call(f, "EV_first", "RM_first", "room", "alice", f->now_ms - HOUR, f->now_ms);
+	disk.in = 1;
+	disk.result = SQLITE_IOERR_FSYNC;
+	disk.syncs = true;
+	assert_int_equal(try_batch(f, "EV_second", "RM_second"), OC_FSYNC);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(try_batch(f, "EV_second", "RM_second"), OC_FSYNC);
+	assert_whole(f, "EV_second", "RM_second", false);
+	fixture_close(f);
+	fixture_open(f);
+	put_until_it_works(f, "EV_second", "RM_second");
+	assert_whole(f, "EV_first", "RM_first", true);
+	assert_whole(f, "EV_second", "RM_second", true);
+}
+
+/* The log has grown long, so the batch's own sync is followed by those of a checkpoint. The batch is durable, and the last that is. */
+static void a_failed_sync_of_a_checkpoint_ends_the_handle_too(void **state)
+{
+	struct fixture *f = *state;
+
+	fixture_start(f, NULL);
+	store_reader_close(f->reader);
+	f->reader = NULL;
+	fixture_exec(f, "PRAGMA wal_autocheckpoint = 0; CREATE TABLE big (x); INSERT INTO big SELECT zeroblob(45000000)");
+	disk.in = 2;
+	disk.result = SQLITE_IOERR_FSYNC;
+	disk.syncs = true;
+	disk.happened = false;
+	assert_int_equal(try_batch(f, "EV_second", "RM_second"), 0);
+	assert_true(disk.happened);
+	assert_int_equal(try_batch(f, "EV_third", "RM_third"), OC_FSYNC);
+	assert_whole(f, "EV_second", "RM_second", true);
+}
+
+static void a_store_whose_files_cannot_be_synced_does_not_open(void **state)
+{
+	struct fixture *f = *state;
+	struct slice message = SLICE_NONE;
+	struct store *second = NULL;
+
+	fixture_start(f, NULL);
+	put_call(f, "EV_first", "RM_first", "room", "alice", f->now_ms - HOUR, f->now_ms);
+	disk.in = 1;
+	disk.result = SQLITE_IOERR_FSYNC;
+	disk.syncs = true;
+	assert_int_equal(store_open(&f->options, f->arena, &second, &message), OC_FSYNC);
+	assert_null(second);
+	assert_true(message.n > 0);
+}
 
 static void any_allocation_may_fail(void **state)
 {
@@ -250,7 +305,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(any_write_may_fail),
 		CASE(any_write_may_find_the_disk_full),
-		CASE(any_sync_may_fail),
+		CASE(a_failed_sync_ends_the_handle),
+		CASE(a_failed_sync_of_a_checkpoint_ends_the_handle_too),
+		CASE(a_store_whose_files_cannot_be_synced_does_not_open),
 		CASE(any_allocation_may_fail),
 		CASE(reading_without_memory_gives_no_wrong_answer),
 		CASE(a_migration_without_memory_leaves_nothing_half_done),

@@ -208,6 +208,25 @@ static void after_a_disk_error_the_store_is_opened_anew(void **state)
 	assert_int_equal(fake.opens, 3);
 }
 
+static void after_a_failed_sync_nothing_is_tried_again(void **state)
+{
+	(void)state;
+	struct sent *sent[2];
+	fill(sent, 2);
+	fake.commit_errors_left = 1;
+	fake.commit_error_once = OC_FSYNC;
+	PROCESS(sent[0]);
+	assert_int_equal(sent[0]->item.error, OC_FSYNC);
+	assert_int_equal(fake.closes, 1);
+	assert_int_equal(fake_writer.probe_at_ns, INT64_MAX);
+	writer_probe(&fake_writer);
+	assert_int_equal(fake.opens, 1);
+	assert_false(fake_writer.up);
+	PROCESS(sent[1]);
+	assert_int_equal(sent[1]->item.result, INGEST_FAILED);
+	assert_int_equal(fake.row_count, 0);
+}
+
 static void probes_are_farther_and_farther_apart(void **state)
 {
 	(void)state;
@@ -340,6 +359,7 @@ int main(void)
 		CASE(while_down_nothing_is_asked_of_the_store),
 		CASE(a_probe_brings_the_store_back),
 		CASE(after_a_disk_error_the_store_is_opened_anew),
+		CASE(after_a_failed_sync_nothing_is_tried_again),
 		CASE(probes_are_farther_and_farther_apart),
 		CASE(a_store_that_is_down_at_the_start_is_no_failure),
 		CASE(a_schema_that_does_not_fit_is_one),

@@ -1,0 +1,165 @@
+"""The power fails: what was acknowledged by then is on the disk, also where a sync failed before, a process died before it, or a file was new.
+The disk is a model of the worst that POSIX allows (support/disk.py)."""
+
+import errno
+import itertools
+import pathlib
+import shutil
+import sqlite3
+import tempfile
+import time
+
+import pytest
+
+from support import disk, inject, torture
+from support.daemon import Database
+
+pytestmark = pytest.mark.integration
+
+EIO_AT_SYNC = inject.Fault("sync", errno.EIO)
+
+
+class Bench:
+    """A daemon on files of its own, whose every step is recorded."""
+
+    def __init__(self, binary: pathlib.Path, library: pathlib.Path, folder: pathlib.Path) -> None:
+        self.data = folder / "data"
+        self.data.mkdir()
+        self.database = Database("sqlite", f"sqlite:{self.data}/outcomed.db")
+        self.injector = inject.Injector(library, folder / "control", self.data)
+        self.lives = torture.Lives(binary, folder, self.injector.environment(record=True))
+        self.disk = disk.Disk(self.data)
+        self._numbers = itertools.count(1)
+
+    def begin(self) -> None:
+        self.lives.begin(self.database.url)
+        self.lives.wait_ready()
+
+    def send_call(self, pattern: torture.Pattern = torture.PATTERNS[0]) -> list[int | None]:
+        """One call; the statuses of its events' answers."""
+        connection = torture.Connection(self.lives.socket)
+        answers = [connection.ask(request) for _, request in pattern.make(next(self._numbers)).requests]
+        connection.close()
+        return [a[0] if a else None for a in answers]
+
+    def judge(self, every: int = 1) -> int:
+        """At each acknowledgement, or every so many: is what was acknowledged on the disk? Gives their number."""
+        count = 0
+        for operation in disk.read_record(self.injector.record_path):
+            if self.disk.play(operation) is not None:
+                count += 1
+                if count % every == 0:
+                    self.check()
+        self.check()
+        return count
+
+    def check(self) -> None:
+        with tempfile.TemporaryDirectory() as name:
+            self.disk.image(self.data, pathlib.Path(name))
+            path = pathlib.Path(name) / "outcomed.db"
+            assert self.disk.acknowledged == set() or path.exists()
+            connection = sqlite3.connect(path)
+            try:
+                tables = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'livekit_call_events'").fetchall()
+                kept = {row[0] for row in connection.execute('SELECT "eventId" FROM livekit_call_events')} if tables else set()
+                assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            finally:
+                connection.close()
+        assert self.disk.acknowledged - kept == set()
+
+    def close(self) -> None:
+        process = self.lives.process
+        if process is not None and process.poll() is None:
+            process.kill()
+            process.wait()
+        self.injector.close()
+
+
+@pytest.fixture
+def bench(outcomed_binary, build_folder, tmp_path):
+    made = Bench(outcomed_binary, build_folder / "tests/faults/inject.so", tmp_path)
+    yield made
+    made.close()
+
+
+def test_what_is_acknowledged_is_on_the_disk(bench):
+    """From the file's creation on."""
+    bench.begin()
+    for pattern in torture.PATTERNS:
+        assert set(bench.send_call(pattern)) == {200}
+    bench.lives.end()
+    assert bench.judge() == 19
+
+
+def test_a_process_that_dies_before_its_sync_does_not_make_the_next_one_lie(bench):
+    """What it had written is there for who reads the file, and a duplicate needs no transaction: but it is on no disk yet."""
+    bench.begin()
+    assert set(bench.send_call()) == {200}
+    call = torture.PATTERNS[0].make(999)
+    connection = torture.Connection(bench.lives.socket)
+    bench.injector.arm(inject.Fault("sync", mode="kill"), 1)
+    assert connection.ask(call.requests[0][1]) is None
+    bench.lives.process.wait(10)
+    bench.injector.disarm()
+    bench.begin()
+    for _, request in call.requests:
+        assert connection.ask(request)[0] == 200
+    connection.close()
+    bench.lives.kill()
+    assert bench.judge() == 12
+
+
+# SQLite's syncs after the start: the new log's header, its directory, the first batch, the second, …
+@pytest.mark.parametrize(("n", "taken"), [(1, 0), (3, 0), (4, 1), (6, 3)])
+def test_after_a_failed_sync_nothing_is_acknowledged_from_that_file(bench, n, taken):
+    bench.begin()
+    bench.injector.arm(EIO_AT_SYNC, n)
+    answers = [status for _ in range(2) for status in bench.send_call()]
+    assert bench.injector.hits == 1
+    assert answers == [200] * taken + [503] * (12 - taken)
+    time.sleep(1.2)  # a probe, if there were one, would have come
+    assert set(bench.send_call()) == {503}
+    assert "store_ended" in bench.lives.log()
+    assert torture.Connection(bench.lives.socket).ask(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")[0] == 503
+    bench.lives.kill()
+    assert bench.judge() == taken
+
+
+def test_the_name_of_a_new_log_does_not_depend_on_a_sync_that_sqlite_lets_fail(bench):
+    """It syncs the directory with the first batch and does not look what came of it; so we have done it before."""
+    bench.begin()
+    bench.injector.arm(EIO_AT_SYNC, 2)
+    assert set(bench.send_call()) == {200}
+    assert bench.injector.hits == 1
+    bench.lives.kill()
+    assert bench.judge() == 6
+
+
+def test_a_restart_after_a_failed_sync_trusts_nothing_that_it_reads(bench):
+    """The failed batch is in the log for who reads it, whole and with its checksum, and not on the disk. What is written behind it would be
+    lost with it."""
+    bench.begin()
+    assert set(bench.send_call()) == {200}
+    bench.injector.arm(EIO_AT_SYNC, 1)
+    assert set(bench.send_call()) == {503}
+    bench.lives.kill()
+    bench.injector.disarm()
+    bench.begin()
+    assert set(bench.send_call()) == {200}
+    bench.lives.kill()
+    bench.judge()
+
+
+def test_the_judge_sees_an_answer_that_did_not_wait(bench):
+    """The same record with one sync after the answer that it was for: that must not pass."""
+    bench.begin()
+    assert set(bench.send_call()) == {200}
+    bench.lives.kill()
+    operations = disk.read_record(bench.injector.record_path)
+    sends = [i for i, o in enumerate(operations) if o.kind == "send" and b'"event_id"' in o.data]
+    last = max(i for i in range(sends[2]) if operations[i].kind == "synced")
+    operations.insert(sends[2], operations.pop(last))
+    with pytest.raises(AssertionError, match="EV_"):
+        for operation in operations:
+            if bench.disk.play(operation):
+                bench.check()
