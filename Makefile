@@ -35,9 +35,9 @@ install: build ## install binary, unit files and manual page (DESTDIR, prefix)
 	@ninja -C build
 	@DESTDIR="$(DESTDIR)" meson install -C build --no-rebuild
 
-fuzz: ## run every fuzzer for FUZZ_SECONDS (60)
+fuzz: ## run the fuzzers for FUZZ_SECONDS (60) each, FUZZ_JOBS at once; FUZZ_TARGETS names some
 	@scripts/install-packages.sh dev
-	@FUZZ_SECONDS="$(FUZZ_SECONDS)" scripts/fuzz.sh
+	@FUZZ_SECONDS="$(FUZZ_SECONDS)" FUZZ_TARGETS="$(FUZZ_TARGETS)" FUZZ_JOBS="$(FUZZ_JOBS)" scripts/fuzz.py
 
 tidy: ## clang-tidy over src/
 	@scripts/install-packages.sh dev

@@ -27,11 +27,13 @@ static const char *level_name(enum log_level level)
 	return "error";
 }
 
-/* The bytes of a character that some reader takes for the end of a line or for a command to a terminal though it is beyond ASCII: C1
+/* The bytes of a character that some reader takes for the end of a line or for a command to a terminal and that JSON does not escape: DEL, C1
  * controls, U+2028, U+2029. Else 0. */
 static size_t odd_character(struct slice s)
 {
 	static const char line_separator[] = "\xe2\x80\xa8", paragraph_separator[] = "\xe2\x80\xa9";
+	if (s.n >= 1 && s.p[0] == '\x7f')
+		return 1;
 	if (s.n >= 2 && s.p[0] == '\xc2' && (unsigned char)s.p[1] >= 0x80 && (unsigned char)s.p[1] < 0xa0)
 		return 2;
 	bool separator = s.n >= 3 && (memcmp(s.p, line_separator, 3) == 0 || memcmp(s.p, paragraph_separator, 3) == 0);

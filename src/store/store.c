@@ -39,20 +39,24 @@ static bool is_secret_parameter(struct slice key)
 	return slice_eq_cstr(key, "password") || slice_eq_cstr(key, "sslpassword") || (key.n && memchr(key.p, '%', key.n));
 }
 
-/* The part after '?', with the values of secret parameters hidden. */
+/* From the first '?' or '&' on, with the values of secret parameters hidden. Which of them begins the parameters nobody knows in a URL whose
+ * password has such characters in it, so each may. */
 static void put_parameters(struct buf *b, struct slice rest)
 {
-	while (!slice_is_none(rest)) {
-		struct slice pair, key, value;
-		slice_split(rest, '&', &pair, &rest);
+	while (rest.n) {
+		buf_putc(b, rest.p[0]);
+		rest = slice_of(rest.p + 1, rest.n - 1);
+		size_t n = 0;
+		while (n < rest.n && rest.p[n] != '?' && rest.p[n] != '&')
+			n++;
+		struct slice pair = slice_of(rest.p, n), key, value;
+		rest = slice_of(rest.p + n, rest.n - n);
 		bool has_value = slice_split(pair, '=', &key, &value);
 		buf_put(b, key);
 		if (has_value) {
 			buf_putc(b, '=');
 			buf_put(b, is_secret_parameter(key) ? SLICE("***") : value);
 		}
-		if (!slice_is_none(rest))
-			buf_putc(b, '&');
 	}
 }
 
@@ -64,8 +68,8 @@ static bool may_hide_secret(struct slice text)
 
 int store_url_for_log(struct slice url, struct arena *a, struct slice *ret)
 {
-	_cleanup_buf_ struct buf b = BUF_INIT;
-	struct slice head = url, tail = SLICE_NONE, parameters = SLICE_NONE;
+	_cleanup_buf_ struct buf b = BUF_INIT, shown = BUF_INIT;
+	struct slice head = url, tail = SLICE_NONE;
 	const char *authority = memmem(url.p ? url.p : "", url.n, "://", 3);
 
 	if (!authority && may_hide_secret(url)) {
@@ -81,18 +85,17 @@ int store_url_for_log(struct slice url, struct arena *a, struct slice *ret)
 			tail = slice_of(end, (size_t)(url.p + url.n - end));
 		}
 	}
-	bool hidden = !slice_is_none(tail);
-	bool has_parameters = authority && slice_split(hidden ? tail : head, '?', hidden ? &tail : &head, &parameters);
 	buf_put(&b, head);
-	if (hidden) {
+	if (!slice_is_none(tail)) {
 		buf_puts(&b, "***");
 		buf_put(&b, tail);
 	}
-	if (has_parameters) {
-		buf_putc(&b, '?');
-		put_parameters(&b, parameters);
-	}
-	return !buf_failed(&b) && arena_copy(a, buf_slice(&b), ret) ? 0 : OC_NOMEM;
+	size_t at = 0;
+	while (at < b.n && (!authority || (b.p[at] != '?' && b.p[at] != '&')))
+		at++;
+	buf_put(&shown, slice_of(b.n ? b.p : "", at));
+	put_parameters(&shown, slice_of(b.n ? b.p + at : "", b.n - at));
+	return !buf_failed(&b) && !buf_failed(&shown) && arena_copy(a, buf_slice(&shown), ret) ? 0 : OC_NOMEM;
 }
 
 int store_fail(int error, struct arena *a, struct slice *ret_message, const char *format, ...)

@@ -337,7 +337,9 @@ int mark_id(struct slice tenant, struct slice key, struct slice content, struct 
 bool mark_unseen_is_named(struct slice json, const struct facts *seen)
 {
 	const struct slice quoted = SLICE("\"" ID_PREFIX);
-	for (const char *p = json.p, *end = json.p + json.n; json.n && (p = memmem(p, (size_t)(end - p), quoted.p, quoted.n)); p++) {
+	if (slice_is_empty(json))
+		return false;
+	for (const char *p = json.p, *end = json.p + json.n; (p = memmem(p, (size_t)(end - p), quoted.p, quoted.n)); p++) {
 		const char *id = p + 1, *id_end = memchr(id, '"', (size_t)(end - id));
 		bool known = false;
 		for (size_t i = 0; id_end && seen && i < seen->mark_count; i++)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "http/internal.h"
+#include "wire/mark.h"
 
 enum { USER, FROM, CURSOR, COUNT };
 static const struct query_parameter known[COUNT] = { { "user_id", false }, { "from", true }, { "cursor", true } };
@@ -70,6 +71,20 @@ static void check_tags(struct slice field)
 		must(slice_eq(field, SLICE("*")) || memmem(field.p, field.n, tag, sizeof tag - 1));
 }
 
+/* A key that is taken is 1 to 255 printable characters of the field, without the quotes of a structured field. */
+static void check_key(struct slice field)
+{
+	struct slice key = SLICE_NONE, again;
+	if (!mark_key_is_valid(field, &key)) {
+		must(slice_is_none(key));
+		return;
+	}
+	must(key.n >= 1 && key.n <= MARK_MAX_KEY && (key.n == field.n || key.n == field.n - 2));
+	for (size_t i = 0; i < key.n; i++)
+		must(key.p[i] >= ' ' && key.p[i] <= '~');
+	must(key.n < 3 || key.p[0] == '"' || (mark_key_is_valid(key, &again) && slice_eq(key, again)));
+}
+
 static void check_path(struct slice path)
 {
 	struct slice segment = SLICE_NONE;
@@ -85,7 +100,6 @@ static void check_path(struct slice path)
 	must(path.n == strlen(e->path) - 1 + segment.n);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	_cleanup_arena_ struct arena *a = arena_new(4096);
@@ -97,6 +111,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	check_decoding(path, a);
 	check_time(path);
 	check_tags(path);
+	check_key(path);
 	enum query_problem problem = query_parse(query, known, COUNT, a, values, &name);
 	if (problem != QUERY_OK) {
 		must(problem != QUERY_NOMEM && !slice_is_none(name) && name.n <= 100);

@@ -22,7 +22,8 @@ static bool is_placeholder(const json_t *value)
 	return n >= 3 && s[0] == '{' && strspn(s + 1, "abcdefghijklmnopqrstuvwxyz_") == n - 2 && s[n - 1] == '}';
 }
 
-static void remove_secrets(json_t *value, bool top, bool in_info)
+/* Of a body with escapes the judge cannot tell how a placeholder was written; one that has them goes like any other value: `all`. */
+static void remove_secrets(json_t *value, bool top, bool in_info, bool all)
 {
 	static const char *const everywhere[] = { "turnPassword", "turn_password", NULL };
 	static const char *const inside[] = { "secret", "accessKey", "access_key", "sessionToken", "session_token", "password", "credentials",
@@ -33,12 +34,12 @@ static void remove_secrets(json_t *value, bool top, bool in_info)
 	void *next;
 	size_t i;
 	json_array_foreach(value, i, member)
-		remove_secrets(member, false, in_info);
+		remove_secrets(member, false, in_info, all);
 	json_object_foreach_safe(value, next, key, member) {
-		if (is_listed(key, everywhere) || (in_info && is_listed(key, inside) && !is_placeholder(member)))
+		if (is_listed(key, everywhere) || (in_info && is_listed(key, inside) && (all || !is_placeholder(member))))
 			json_object_del(value, key);
 		else
-			remove_secrets(member, false, in_info || (top && is_listed(key, infos)));
+			remove_secrets(member, false, in_info || (top && is_listed(key, infos)), all);
 	}
 }
 
@@ -56,7 +57,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		json_t *before = view_of(in, &why), *after = view_of(out, &why);
 		must(after || why == json_error_numeric_overflow);
 		if (before && after) {
-			remove_secrets(before, true, false);
+			bool escaped = in.n && memchr(in.p, '\\', in.n);
+			remove_secrets(before, true, false, escaped);
+			if (escaped)
+				remove_secrets(after, true, false, true);
 			must(json_equal(before, after));
 		}
 		json_decref(before);

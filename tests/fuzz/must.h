@@ -1,6 +1,5 @@
 /* What every fuzz target shares: libFuzzer's entry, and a property that must hold, with sanitizers or without.
- * To fuzz: CC=clang meson setup BUILD -Dtests=true -Dfuzzers=true -Db_sanitize=address,undefined -Db_lundef=false, then
- * BUILD/tests/fuzz/fuzz_NAME SCRATCH tests/fuzz/corpus/NAME; what is found goes to SCRATCH, the folder named first. */
+ * `make fuzz` runs them (scripts/fuzz.py). */
 #pragma once
 
 #include <stddef.h>
@@ -9,6 +8,9 @@
 #include <stdlib.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+/* What libFuzzer, or replay_main.c in its stead, offers to a target's own mutator, and how it calls that. */
+size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed);
 
 #define must(condition) \
 	do { \

@@ -1,4 +1,4 @@
-"""Each cmocka case of tests/unit/test_X.c and tests/property/prop_X.c, and each file of a fuzz corpus, as a pytest item.
+"""Each cmocka case of tests/unit/test_X.c and tests/property/prop_X.c, and each fuzz target, as a pytest item.
 
 cmocka cannot list its cases, so a program is run once and its XML read. The names are remembered beside the program, so that the next
 collection needs no run; results never are: in each session the program runs at most once, when the first of its cases is due
@@ -14,7 +14,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from support import postgres
+from support import postgres, seeds
 
 TIMEOUT_S = 150
 IDEMPOTENCY = re.compile(r"duplicate|idempot|once|twice")
@@ -150,7 +150,8 @@ class MissingItem(pytest.Item):
 
 
 class ReplayFile(pytest.File):
-    """tests/fuzz/fuzz_X.c: its committed corpus run through the replay program."""
+    """tests/fuzz/fuzz_X.c: its seeds, its committed corpus and what was found once, run through the replay program, and a fixed number of changes of
+    them."""
 
     def collect(self):
         name = self.path.stem.removeprefix("fuzz_")
@@ -158,21 +159,31 @@ class ReplayFile(pytest.File):
         if not binary.exists():
             yield MissingItem.from_parent(self, name="built", binary=binary)
             return
-        yield ReplayItem.from_parent(self, name="corpus", binary=binary, corpus=self.path.parent / "corpus" / name)
+        yield ReplayItem.from_parent(self, name="corpus", binary=binary, target=name)
 
 
 class ReplayItem(pytest.Item):
-    def __init__(self, *, binary: pathlib.Path, corpus: pathlib.Path, **kwargs) -> None:
+    MUTATIONS, MILLISECONDS = 400, 400
+
+    def __init__(self, *, binary: pathlib.Path, target: str, **kwargs) -> None:
         super().__init__(**kwargs)
-        self.binary, self.corpus = binary, corpus
+        self.binary, self.target = binary, target
         self.add_marker(pytest.mark.unit)
 
     def runtest(self) -> None:
-        if not any(self.corpus.iterdir()):
-            pytest.fail(f"{self.corpus} is empty", pytrace=False)
-        done = subprocess.run([self.binary, self.corpus], capture_output=True, timeout=TIMEOUT_S, check=False)
-        if done.returncode != 0:
-            pytest.fail((done.stdout + done.stderr).decode(errors="replace")[-8000:], pytrace=False)
+        committed = [p for p in (self.path.parent / "corpus" / self.target, self.path.parent / "regressions" / self.target) if p.is_dir()]
+        with tempfile.TemporaryDirectory(prefix="outcomed-fuzz-") as folder:
+            made = pathlib.Path(folder)
+            seeds.write(self.target, made / "seeds")
+            environment = os.environ | {"FUZZ_MUTATIONS": str(self.MUTATIONS), "FUZZ_MILLISECONDS": str(self.MILLISECONDS)}
+            command = [self.binary, made / "seeds", *committed]
+            done = subprocess.run(command, env=environment, capture_output=True, timeout=TIMEOUT_S, check=False)
+            if done.returncode == 0:
+                return
+            kept = made / "input"
+            subprocess.run(command, env=environment | {"FUZZ_CRASH": str(kept), "FUZZ_MILLISECONDS": "10000"}, capture_output=True, timeout=TIMEOUT_S, check=False)
+            changed = f"\nthe input, if a change did it: {kept.read_bytes()!r}" if kept.exists() else ""
+            pytest.fail((done.stdout + done.stderr).decode(errors="replace")[-8000:] + changed, pytrace=False)
 
     def reportinfo(self):
         return self.path, None, f"{self.path.stem}::corpus"

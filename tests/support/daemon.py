@@ -17,7 +17,7 @@ import psycopg
 from support import signing
 from support.process import die_with_parent, pass_sockets
 
-SANITIZER_REPORT = re.compile(r"ERROR: (Address|Leak|Thread)Sanitizer|runtime error:|SUMMARY: .*Sanitizer")
+SANITIZER_REPORT = re.compile(r"(ERROR|WARNING): (Address|Leak|Thread)Sanitizer|runtime error:|SUMMARY: .*Sanitizer")
 WEBHOOK = "/api/webhooks/call_completed"
 START_S = 30
 STOP_S = 20
@@ -63,6 +63,8 @@ def environment(extra: dict[str, str] | None = None, keys: bool = True) -> dict[
     """Nothing of the caller's configuration leaks in. A value of None in `extra` removes a name."""
     env = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "TZ": "Pacific/Auckland",
            "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
+    if "TSAN_OPTIONS" in os.environ:  # scripts/tsan.sh
+        env["TSAN_OPTIONS"] = os.environ["TSAN_OPTIONS"]
     if keys:
         env |= {"LIVEKIT_API_KEY": signing.KEY, "LIVEKIT_API_SECRET": signing.SECRET}
     for name, value in (extra or {}).items():

@@ -276,6 +276,8 @@ static void passwords_are_hidden_in_messages(void **state)
 		{ "postgresql:///x?host=/tmp&password=hush&user=me", "postgresql:///x?host=/tmp&password=***&user=me" },
 		{ "postgresql://db/x?pass%77ord=hush", "postgresql://db/x?pass%77ord=***" },
 		{ "postgresql://me:hush@db/x?sslpassword=hush", "postgresql://me:***@db/x?sslpassword=***" },
+		{ "postgresql://db/x?application_name=a:b@c&password=hush", "postgresql://db/x?application_name=a:***@c&password=***" },
+		{ "postgresql://db/x?password=hush&application_name=a:b@c", "postgresql://db/x?password=***&application_name=a:***@c" },
 		{ "postgres:me:hush@db/x", "***" },
 		{ "host=db password=hush", "***" },
 		{ "sqlite:outcomed.db", "sqlite:outcomed.db" },
