@@ -1,9 +1,10 @@
 /* The connection to PostgreSQL: non-blocking, in pipeline mode, every wait with a deadline.
  *
  * Invariant: `unanswered` is the number of syncs sent whose answer was not taken yet. After any failed call pg_recover brings the
- * connection back to idle or drops it; a server that does not answer in time is dropped too, so nothing hangs. After a drop the next
- * attempt waits 250 ms, doubling to 5 s; meanwhile pg_ready says OC_DOWN at once.
- * Threads: the one that owns the struct pg. (libpq looks names up synchronously while connecting.) */
+ * connection back to idle or drops it; a server that does not answer in time is dropped too, so nothing hangs. A connection that had worked
+ * and was cut is replaced at once; after anything else the next attempt waits 250 ms, doubling to 1 s; meanwhile pg_ready says OC_DOWN.
+ * From load to commit or abort a batch has one deadline (until_ms), not one for each step.
+ * Threads: the one that owns the struct pg. */
 #include "store/postgres.h"
 
 #include <assert.h>
@@ -19,7 +20,7 @@
 #define BACKOFF_LAST_MS 1000 /* LiveKit gives up after 15 s: every second without a try is one it cannot spare */
 
 int64_t pg_now_ms(void) { return clock_mono_ns() / 1000000; }
-int64_t pg_deadline(const struct pg *c) { return pg_now_ms() + c->timeout_ms; }
+int64_t pg_deadline(const struct pg *c) { return c->until_ms ? c->until_ms : pg_now_ms() + c->timeout_ms; }
 
 int pg_init(struct pg *c, enum pg_role role, const struct store_options *o)
 {
@@ -35,9 +36,9 @@ int pg_init(struct pg *c, enum pg_role role, const struct store_options *o)
 
 void pg_done(struct pg *c)
 {
-	if (c->conn)
-		PQfinish(c->conn);
-	c->conn = NULL;
+	PQfinish(c->conn);
+	PQfinish(c->attempt.conn);
+	c->conn = c->attempt.conn = NULL;
 	free(c->url);
 	free(c->application);
 	c->url = c->application = NULL;
@@ -114,32 +115,36 @@ int pg_error_class(const char *sqlstate)
 
 void pg_drop(struct pg *c)
 {
-	if (c->conn)
-		PQfinish(c->conn);
-	c->conn = NULL;
+	PQfinish(c->conn);
+	PQfinish(c->attempt.conn);
+	c->conn = c->attempt.conn = NULL;
 	c->unanswered = 0;
 	c->schema = NULL;
+	if (c->proved) {
+		c->proved = false;
+		c->backoff_ms = 0;
+		return;
+	}
 	c->backoff_ms = c->backoff_ms ? c->backoff_ms * 2 : BACKOFF_FIRST_MS;
 	if (c->backoff_ms > BACKOFF_LAST_MS)
 		c->backoff_ms = BACKOFF_LAST_MS;
 	c->retry_at_ms = pg_now_ms() + c->backoff_ms;
 }
 
-static int lost(struct pg *c, const char *why)
+int pg_lost(struct pg *c, const char *why)
 {
 	pg_set_error(c, "08006", why ? why : PQerrorMessage(c->conn));
 	pg_drop(c);
 	return OC_DOWN;
 }
 
-/* 0 when the socket is ready, OC_TIMEOUT at the deadline. */
-static int wait_socket(struct pg *c, short events, int64_t deadline)
+int pg_wait_socket(PGconn *conn, short events, int64_t deadline)
 {
 	for (;;) {
 		int64_t left = deadline - pg_now_ms();
 		if (left <= 0)
 			return OC_TIMEOUT;
-		struct pollfd p = { .fd = PQsocket(c->conn), .events = events };
+		struct pollfd p = { .fd = PQsocket(conn), .events = events };
 		int n = poll(&p, 1, left > INT_MAX ? INT_MAX : (int)left);
 		if (n > 0)
 			return 0;
@@ -153,12 +158,14 @@ static int wait_result(struct pg *c, int64_t deadline)
 	while (PQisBusy(c->conn)) {
 		int flushing = PQflush(c->conn);
 		if (flushing < 0)
-			return lost(c, NULL);
+			return pg_lost(c, NULL);
 		short events = (short)(POLLIN | (flushing ? POLLOUT : 0));
-		if (wait_socket(c, events, deadline) < 0)
-			return lost(c, "the server did not answer in time");
+		if (pg_wait_socket(c->conn, events, deadline) < 0) {
+			c->proved = false;
+			return pg_lost(c, "the server did not answer in time");
+		}
 		if (!PQconsumeInput(c->conn))
-			return lost(c, NULL);
+			return pg_lost(c, NULL);
 	}
 	return 0;
 }
@@ -178,7 +185,7 @@ static int take(struct pg *c, int64_t deadline, PGresult **ret)
 			return 0;
 		}
 	}
-	return lost(c, "the server sent fewer answers than questions");
+	return pg_lost(c, "the server sent fewer answers than questions");
 }
 
 int pg_send(struct pg *c, enum pg_statement s, const struct pg_params *p)
@@ -196,7 +203,7 @@ int pg_send(struct pg *c, enum pg_statement s, const struct pg_params *p)
 		lengths[i] = (int)p->value[i].n;
 		formats[i] = 1;
 	}
-	return PQsendQueryPrepared(c->conn, pg_statement_name(s), (int)n, values, lengths, formats, 1) ? 0 : lost(c, NULL);
+	return PQsendQueryPrepared(c->conn, pg_statement_name(s), (int)n, values, lengths, formats, 1) ? 0 : pg_lost(c, NULL);
 }
 
 int pg_send_sql(struct pg *c, const char *sql, const struct pg_params *p)
@@ -214,7 +221,7 @@ int pg_send_sql(struct pg *c, const char *sql, const struct pg_params *p)
 		lengths[i] = (int)p->value[i].n;
 		formats[i] = 1;
 	}
-	return PQsendQueryParams(c->conn, sql, (int)n, NULL, values, lengths, formats, 1) ? 0 : lost(c, NULL);
+	return PQsendQueryParams(c->conn, sql, (int)n, NULL, values, lengths, formats, 1) ? 0 : pg_lost(c, NULL);
 }
 
 int pg_sync(struct pg *c)
@@ -222,7 +229,7 @@ int pg_sync(struct pg *c)
 	if (!c->conn)
 		return OC_DOWN;
 	if (!PQpipelineSync(c->conn))
-		return lost(c, NULL);
+		return pg_lost(c, NULL);
 	c->unanswered++;
 	return 0;
 }
@@ -261,7 +268,7 @@ int pg_expect(struct pg *c, int64_t deadline, PGresult **ret)
 	case PGRES_PIPELINE_SYNC:
 		break;
 	}
-	return lost(c, "the server sent an answer that does not fit the question");
+	return pg_lost(c, "the server sent an answer that does not fit the question");
 }
 
 int pg_exec(struct pg *c, const char *sql, PGresult **ret)
@@ -272,7 +279,7 @@ int pg_exec(struct pg *c, const char *sql, PGresult **ret)
 	if (!c->conn)
 		return OC_DOWN;
 	if (!PQsendQuery(c->conn, sql))
-		return lost(c, NULL);
+		return pg_lost(c, NULL);
 	for (;;) {
 		int wait = wait_result(c, INT64_MAX);
 		if (wait < 0)
@@ -316,7 +323,7 @@ int pg_expect_sync(struct pg *c, int64_t deadline)
 	if (r < 0)
 		return r;
 	if (PQresultStatus(res) != PGRES_PIPELINE_SYNC || c->unanswered == 0)
-		return lost(c, "the server's answers are out of step");
+		return pg_lost(c, "the server's answers are out of step");
 	c->unanswered--;
 	return 0;
 }
@@ -350,216 +357,4 @@ void pg_recover(struct pg *c)
 		pg_drop(c);
 	pg_set_error(c, state, buf_failed(&text) ? "out of memory" : text.p);
 	c->duplicate = duplicate;
-}
-
-/* ---- connecting ---- */
-
-static void ignore_notice(void *context, const PGresult *res)
-{
-	(void)context;
-	(void)res;
-}
-
-/* Waiting will not help: no such database or role, a wrong password, no way in by pg_hba.conf. The message carries its SQLSTATE
- * (verbose), which libpq does not give otherwise. */
-static bool is_configuration_error(const char *message)
-{
-	static const char *const states[] = { "28P01", "28000", "3D000" };
-	for (size_t i = 0; i < sizeof states / sizeof *states; i++)
-		if (strstr(message, states[i]))
-			return true;
-	/* What libpq says of the options themselves: invalid sslmode value, invalid port number, could not match 2 port numbers to 3 hosts. */
-	if (strncmp(message, "invalid ", 8) == 0 || strncmp(message, "could not match ", 16) == 0)
-		return true;
-	return strstr(message, "no password supplied") != NULL;
-}
-
-/* libpq quotes what it cannot read, and that may be a piece of the password: only the words around it are passed on. */
-static int refuse_url(struct pg *c, const char *message)
-{
-	const char *first = strchr(message, '"'), *last = strrchr(message, '"');
-	_cleanup_buf_ struct buf b = BUF_INIT;
-
-	buf_puts(&b, "the database's URL cannot be read: ");
-	if (last > first) {
-		buf_put(&b, slice_of(message, (size_t)(first + 1 - message)));
-		buf_puts(&b, "***");
-		buf_puts(&b, last);
-	} else {
-		buf_puts(&b, message);
-	}
-	while (b.n && b.p[b.n - 1] == '\n')
-		b.n--;
-	buf_puts(&b, "; in a password write % as %25, @ as %40, / as %2F, : as %3A, ? as %3F");
-	buf_putc(&b, '\0');
-	pg_set_error(c, "28000", buf_failed(&b) ? "out of memory" : b.p);
-	return OC_CONFIG;
-}
-
-static const char *value_of(const PQconninfoOption *options, const char *keyword)
-{
-	for (; options->keyword; options++)
-		if (strcmp(options->keyword, keyword) == 0)
-			return options->val ? options->val : "";
-	return "";
-}
-
-/* An unescaped "@" or "/" in a password makes the rest of it a host, a port or a database's name, which messages would show. (A host that
- * begins with "@" is an abstract socket.) NULL where all is well. */
-static const char *what_is_misplaced(const PQconninfoOption *options)
-{
-	const char *host = value_of(options, "host"), *port = value_of(options, "port");
-	for (const char *at = strchr(host, '@'); at; at = strchr(at + 1, '@'))
-		if (at > host && at[-1] != ',')
-			return "there is an @ in the host";
-	if (port[strspn(port, "0123456789,")])
-		return "the port is no number";
-	if (!*value_of(options, "user") && strchr(value_of(options, "dbname"), '@'))
-		return "there is an @ in the database's name, and no user";
-	return NULL;
-}
-
-static int check_url(struct pg *c)
-{
-	char *bad = NULL;
-	PQconninfoOption *options = PQconninfoParse(c->url, &bad);
-	const char *misplaced = options ? what_is_misplaced(options) : NULL;
-	int r = 0;
-
-	if (!options)
-		r = refuse_url(c, bad ? bad : "out of memory");
-	else if (misplaced)
-		r = refuse_url(c, misplaced);
-	PQconninfoFree(options);
-	PQfreemem(bad);
-	return r;
-}
-
-static int start_connection(struct pg *c)
-{
-	const char *const keywords[] = { "dbname", "client_encoding", "fallback_application_name", NULL };
-	const char *const values[] = { c->url, "UTF8", c->application, NULL };
-	int r = check_url(c);
-
-	if (r < 0)
-		return r;
-	c->conn = PQconnectStartParams(keywords, values, 1);
-	if (!c->conn)
-		return OC_NOMEM;
-	PQsetErrorVerbosity(c->conn, PQERRORS_VERBOSE);
-	PQsetNoticeReceiver(c->conn, ignore_notice, NULL);
-	return 0;
-}
-
-static int poll_connection(struct pg *c, int64_t deadline)
-{
-	PostgresPollingStatusType status = PGRES_POLLING_WRITING;
-
-	while (status != PGRES_POLLING_OK) {
-		if (PQstatus(c->conn) == CONNECTION_BAD || status == PGRES_POLLING_FAILED) {
-			int error = is_configuration_error(PQerrorMessage(c->conn)) ? OC_CONFIG : OC_DOWN;
-			pg_set_error(c, error == OC_CONFIG ? "28000" : "08001", PQerrorMessage(c->conn));
-			return error;
-		}
-		if (wait_socket(c, status == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline) < 0) {
-			pg_set_error(c, "08001", "no connection in time");
-			return OC_DOWN;
-		}
-		status = PQconnectPoll(c->conn);
-	}
-	PQsetErrorVerbosity(c->conn, PQERRORS_DEFAULT);
-	if (PQsetnonblocking(c->conn, 1) < 0) {
-		pg_set_error(c, "08001", PQerrorMessage(c->conn));
-		return OC_DOWN;
-	}
-	return 0;
-}
-
-static bool wanted_by(enum pg_statement s, enum pg_role role)
-{
-	bool reads = s == PG_STMT_READ_OUTCOMES || s == PG_STMT_READ_LIST || s == PG_STMT_READ_CALL || s == PG_STMT_READ_EVENTS ||
-		     s == PG_STMT_BEGIN_READ || s == PG_STMT_PING;
-	bool both = s == PG_STMT_SETTINGS || s == PG_STMT_COMMIT;
-	return both || reads == (role == PG_READER);
-}
-
-static int prepare_statements(struct pg *c, int64_t deadline)
-{
-	_cleanup_buf_ struct buf sql = BUF_INIT;
-	bool sent[PG_STMT_COUNT] = { false };
-	int r = 0;
-
-	for (int s = 0; s < PG_STMT_COUNT && r == 0; s++) {
-		if (!wanted_by((enum pg_statement)s, c->role))
-			continue;
-		buf_clear(&sql);
-		pg_statement_sql((enum pg_statement)s, c->schema, &sql);
-		if (sql.n == 0)
-			continue;
-		buf_putc(&sql, '\0');
-		if (buf_failed(&sql))
-			return OC_NOMEM;
-		if (!PQsendPrepare(c->conn, pg_statement_name((enum pg_statement)s), sql.p, 0, NULL))
-			return lost(c, NULL);
-		sent[s] = true;
-	}
-	r = pg_sync(c);
-	for (int s = 0; s < PG_STMT_COUNT && r == 0; s++) {
-		if (!sent[s])
-			continue;
-		r = pg_expect(c, deadline, NULL);
-		if (r == OC_DATA)
-			r = OC_SCHEMA;
-	}
-	return r < 0 ? r : pg_expect_sync(c, deadline);
-}
-
-static int enter_pipeline(struct pg *c)
-{
-	if (PQenterPipelineMode(c->conn))
-		return 0;
-	return lost(c, NULL);
-}
-
-int pg_connect_bare(struct pg *c)
-{
-	int r = start_connection(c);
-	if (r == 0)
-		r = poll_connection(c, pg_deadline(c));
-	if (r < 0 && c->conn)
-		pg_drop(c);
-	return r;
-}
-
-int pg_connect(struct pg *c)
-{
-	int r = pg_connect_bare(c);
-	int64_t deadline = pg_deadline(c);
-
-	if (r == 0)
-		r = enter_pipeline(c);
-	if (r == 0)
-		r = pg_check_version(c, deadline);
-	if (r == 0)
-		r = pg_read_schema(c, deadline);
-	if (r == 0)
-		r = prepare_statements(c, deadline);
-	if (r < 0) {
-		if (c->conn)
-			pg_drop(c);
-		return r;
-	}
-	c->backoff_ms = 0;
-	return 0;
-}
-
-int pg_ready(struct pg *c)
-{
-	if (c->conn)
-		return 0;
-	if (c->backoff_ms && pg_now_ms() < c->retry_at_ms)
-		return OC_DOWN;
-	int r = pg_connect(c);
-	/* A password that is being changed, a database that is being restored: it was right once. */
-	return r == OC_CONFIG || r == OC_RETRY ? OC_DOWN : r;
 }

@@ -153,12 +153,23 @@ void pg_sql_read_list(const struct pg_schema *s, struct buf *b);
 void pg_sql_read_call(const struct pg_schema *s, struct buf *b);
 void pg_sql_read_events(const struct pg_schema *s, struct buf *b);
 
-/* ---- a connection (postgres.c) ---- */
+/* ---- a connection (postgres.c, postgres_connect.c) ---- */
 
 enum pg_role { PG_WRITER, PG_READER };
 
+/* An attempt to connect, which may outlast the call that began it. The hosts of the URL are numbered from 0. */
+struct pg_attempt {
+	PGconn *conn; /* NULL: none under way */
+	PostgresPollingStatusType polling;
+	unsigned hosts, first, at; /* how many; which is tried first, which is tried now */
+	const char *host;          /* that one's name, libpq's */
+	int host_ms;               /* what each has */
+	int64_t host_until_ms;
+};
+
 struct pg {
 	PGconn *conn;         /* NULL when down */
+	struct pg_attempt attempt;
 	enum pg_role role;
 	char *url, *application;
 	int timeout_ms;
@@ -166,6 +177,8 @@ struct pg {
 	char sqlstate[6];
 	bool duplicate;       /* that error was a unique index of the journal's */
 	int64_t retry_at_ms, backoff_ms; /* on the monotonic clock */
+	int64_t until_ms;     /* deadline of the batch under way; 0 = none is */
+	bool proved;          /* this connection has worked, and the server answered in time */
 	unsigned unanswered;  /* syncs sent whose answer is still to come */
 	unsigned schema_errors; /* in a row; the second one is reported as such */
 	struct arena *schema_arena;
@@ -179,13 +192,18 @@ const char *pg_error(const struct pg *c);
 int64_t pg_now_ms(void); /* monotonic */
 int64_t pg_deadline(const struct pg *c);
 
-/* Connects unless connected. While a back-off runs: OC_DOWN at once. */
+/* Connects unless connected; a connection that died meanwhile is replaced. OC_DOWN at once while a back-off runs, and soon while an attempt
+ * is under way that did not come to an end before (a writer waits 250 ms for it; the next call goes on with it). */
 OC_NODISCARD int pg_ready(struct pg *c);
 /* The same without back-off, for open: OC_CONFIG where waiting will not help. */
 OC_NODISCARD int pg_connect(struct pg *c);
 /* Only the connection, out of pipeline mode; for the migrator. */
 OC_NODISCARD int pg_connect_bare(struct pg *c);
 void pg_drop(struct pg *c);
+/* Drops it with this as its error, NULL for libpq's own text. OC_DOWN. */
+int pg_lost(struct pg *c, const char *why);
+/* 0 when the socket is ready, OC_TIMEOUT at the deadline. */
+OC_NODISCARD int pg_wait_socket(PGconn *conn, short events, int64_t deadline);
 /* One simple query (several statements are allowed) on such a connection, with no deadline; the last result into *ret (may be NULL). */
 OC_NODISCARD int pg_exec(struct pg *c, const char *sql, PGresult **ret);
 

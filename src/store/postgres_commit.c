@@ -360,10 +360,11 @@ int pg_batch_commit(struct store *store, const struct store_changes *ch, struct 
 	s->in_batch = false;
 	s->before = NULL;
 	s->before_count = 0;
-	if (r < 0) {
+	if (r < 0)
 		pg_recover(&s->pg);
+	s->pg.until_ms = 0;
+	if (r < 0)
 		return pg_batch_error(s, r);
-	}
 	s->pg.schema_errors = 0;
 	s->duplicates = 0;
 	if (s->stale) { /* the host altered its table: the statements are made anew with the next batch */

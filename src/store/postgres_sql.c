@@ -10,11 +10,11 @@ static const char *const names[PG_STMT_COUNT] = {
 
 const char *pg_statement_name(enum pg_statement s) { return names[s]; }
 
-/* Settings of one transaction, so that a pooler may hand the session to others. Deadlines a little below ours; commits wait for the disk
- * whatever the role's default is; plans are made once and always go by an index, also while the tables are still small or their
+/* Settings of one transaction, so that a pooler may hand the session to others, behind the version that the schema has now. Deadlines a little
+ * below ours; commits wait for the disk whatever the role's default is; plans are made once and always go by an index, also while the tables are still small or their
  * statistics old. */
 static const char settings_sql[] =
-	"SELECT set_config('statement_timeout', $1::int8::text, true), set_config('lock_timeout', ($1::int8 / 2)::text, true),"
+	"SELECT (SELECT max(version)::int8 FROM outcomed_migrations), set_config('statement_timeout', $1::int8::text, true), set_config('lock_timeout', ($1::int8 / 2)::text, true),"
 	" set_config('idle_in_transaction_session_timeout', ($1::int8 * 2)::text, true),"
 	" set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'"
 	"  ELSE current_setting('synchronous_commit') END, true),"

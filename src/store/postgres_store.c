@@ -53,6 +53,7 @@ void pg_batch_abort(struct store *store)
 
 	if (s->in_batch)
 		pg_recover(&s->pg);
+	s->pg.until_ms = 0;
 	s->in_batch = false;
 	s->before = NULL;
 	s->before_count = 0;
@@ -252,6 +253,7 @@ int pg_count(struct store *store, struct store_counts *ret)
 	r = pg_ask(c, PG_STMT_COUNT_ROWS, NULL, deadline, &res);
 	if (r < 0)
 		return pg_batch_error(s, r);
+	ret->wal_bytes = 0;
 	ret->open_calls = pg_get_int8(res, 0, 0);
 	ret->aside = pg_get_int8(res, 0, 1);
 	return 0;

@@ -10,10 +10,22 @@ int pg_send_begin(struct pg *c)
 	return r < 0 ? r : pg_send(c, PG_STMT_SETTINGS, p);
 }
 
+/* A newer node upgraded the schema: what we would write into it now may not be what it means any more. */
+static int check_still_ours(struct pg *c, const PGresult *settings)
+{
+	if (c->role == PG_READER || pg_get_int8(settings, 0, 0) <= (int64_t)postgres_migration_count)
+		return 0;
+	pg_set_error(c, "42P01", "the schema was upgraded by a newer outcomed");
+	return OC_SCHEMA;
+}
+
 int pg_expect_begin(struct pg *c, int64_t deadline)
 {
+	_cleanup_pg_ PGresult *settings = NULL;
 	int r = pg_expect(c, deadline, NULL);
-	return r < 0 ? r : pg_expect(c, deadline, NULL);
+	if (r == 0)
+		r = pg_expect(c, deadline, &settings);
+	return r < 0 ? r : check_still_ours(c, settings);
 }
 
 int pg_ask(struct pg *c, enum pg_statement statement, const struct pg_params *p, int64_t deadline, PGresult **ret)

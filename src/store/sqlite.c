@@ -1,8 +1,9 @@
 /* SQLite behind store.h: the statements of the writer, opening and reopening, what wants another look.
  *
  * One writer connection (WAL, synchronous=FULL), readers of their own. After an I/O error the writer's connection is closed and opened
- * anew at the next load, with a growing pause, since what SQLite holds in memory is not to be believed then. After a sync that failed
- * it is never opened again: the kernel may have marked the pages clean, and whatever follows would stand on them.
+ * anew at the next load, with a growing pause, since what SQLite holds in memory is not to be believed then; not while its files are not in
+ * place (sqlite_files.c). After a sync that failed it is never opened again: the kernel may have marked the pages clean, and whatever
+ * follows would stand on them.
  * Threads: a struct store belongs to one. */
 #include "store/sqlite.h"
 
@@ -218,7 +219,7 @@ int sqlite_reopen_if_broken(struct sqlite_store *s)
 	if (s->c.db && !s->c.broken)
 		return 0;
 	int64_t now = clock_mono_ns();
-	if (now < s->reopen_at_ns)
+	if (now < s->reopen_at_ns || (s->c.db && sqlite_check_in_place(&s->c) < 0))
 		return OC_DOWN;
 	sqlite_disconnect(&s->c);
 	memcpy(reason, s->c.error, sizeof reason);
@@ -301,7 +302,8 @@ int sqlite_count(struct store *store, struct store_counts *ret)
 	r = sqlite_row(&b);
 	if (r <= 0)
 		return r;
-	*ret = (struct store_counts){ .open_calls = sqlite3_column_int64(b.st, 0), .aside = sqlite3_column_int64(b.st, 1) };
+	*ret = (struct store_counts){ .open_calls = sqlite3_column_int64(b.st, 0), .aside = sqlite3_column_int64(b.st, 1),
+		.wal_bytes = sqlite_wal_bytes(&s->c) };
 	sqlite_reset(&b);
 	return 0;
 }

@@ -12,6 +12,10 @@
 
 #define SQLITE_STATEMENTS_MAX 40
 
+struct sqlite_file_id {
+	unsigned long long device, inode; /* 0, 0: not known */
+};
+
 struct sqlite_connection {
 	sqlite3 *db;
 	char *path;
@@ -20,6 +24,8 @@ struct sqlite_connection {
 	size_t statement_count;
 	bool broken;               /* an I/O error happened: do not trust it, open it anew */
 	bool sync_failed;          /* for good: what reads well now may be on no disk */
+	struct sqlite_file_id wal, shm; /* of -wal and -shm, as they were when it was opened */
+	bool saved;                /* what the -wal held, since the files are not in place */
 	char error[400];           /* of the last failure */
 };
 
@@ -35,8 +41,16 @@ OC_NODISCARD int sqlite_connect(struct sqlite_connection *c, const struct store_
 void sqlite_disconnect(struct sqlite_connection *c); /* harmless on a closed or zeroed one */
 OC_NODISCARD int sqlite_prepare(struct sqlite_connection *c, const char *const *sql, size_t count);
 
-/* OC_IO, and the connection is broken, when the file was moved or deleted under us: what we would write nobody would find again. */
+/* ---- sqlite_files.c: the files on the disk ---- */
+
+/* Remembers which files -wal and -shm are. */
+OC_NODISCARD int sqlite_note_files(struct sqlite_connection *c);
+/* OC_DOWN as long as the file, its -wal or its -shm is moved, deleted or replaced under us: what we would write nobody would find again. The
+ * connection stays open: see there why. Not within a transaction. */
 OC_NODISCARD int sqlite_check_in_place(struct sqlite_connection *c);
+int64_t sqlite_wal_bytes(const struct sqlite_connection *c); /* the size of the -wal; 0 where it cannot be seen */
+
+/* ---- sqlite_db.c again: statements and errors ---- */
 
 /* The enum oc_error of a SQLite result; its text goes to c->error, and an I/O error marks the connection. */
 int sqlite_error(struct sqlite_connection *c, int rc);

@@ -58,7 +58,7 @@ int sqlite_error(struct sqlite_connection *c, int rc)
 		c->broken = true;
 	if (error == OC_FSYNC)
 		c->sync_failed = true;
-	snprintf(c->error, sizeof c->error, "%s (SQLite %d)", message, rc);
+	snprintf(c->error, sizeof c->error, "%s (SQLite %d)%s", message, rc, (rc & 0xff) == SQLITE_CORRUPT ? "; `outcomed check` tells the way back" : "");
 	return error;
 }
 
@@ -251,21 +251,14 @@ int sqlite_connect(struct sqlite_connection *c, const struct store_options *o, e
 			store_fail(r, a, ret_message, "the database %s: %s", c->path, c->error);
 		sqlite3_wal_hook(c->db, after_commit, c);
 	}
+	if (r == 0) {
+		r = sqlite_note_files(c);
+		if (r < 0)
+			store_fail(r, a, ret_message, "the database %s cannot be used: %s", c->path, c->error);
+	}
 	if (r < 0)
 		sqlite_disconnect(c);
 	return r;
-}
-
-int sqlite_check_in_place(struct sqlite_connection *c)
-{
-	int moved = 0;
-
-	if (sqlite3_file_control(c->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && moved) {
-		c->broken = true;
-		sqlite_refuse(c, "the database file was moved or deleted");
-		return OC_IO;
-	}
-	return 0;
 }
 
 static void finalize_all(struct sqlite_connection *c)

@@ -118,8 +118,11 @@ static int connect_reader(struct sqlite_reader *r, struct arena *a, struct slice
 static int make_ready(struct sqlite_reader *r)
 {
 	r->deadline_ns = clock_mono_ns() + (int64_t)r->c.timeout_ms * 1000000;
-	if (r->c.db && !r->c.broken && sqlite_check_in_place(&r->c) == 0)
-		return 0;
+	if (r->c.db) {
+		int in_place = sqlite_check_in_place(&r->c);
+		if (in_place < 0 || !r->c.broken)
+			return in_place;
+	}
 	sqlite_disconnect(&r->c);
 	int e = connect_reader(r, NULL, NULL);
 	if (e == 0)

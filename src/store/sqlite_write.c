@@ -1,5 +1,6 @@
 /* The second half of a batch: call_logs, call_facts, late binding, journal, COMMIT. Only what changed is written, seen against the rows
- * as loaded. Durable when COMMIT gave SQLITE_OK (synchronous=FULL: the WAL is synced in it). Threads: the writer's. */
+ * as loaded. Durable when COMMIT gave SQLITE_OK (synchronous=FULL: the WAL is synced in it) and the files are still the ones that the next
+ * process will open, which is looked at before anything is acknowledged. Threads: the writer's. */
 #include "store/sqlite.h"
 
 #include "base/buf.h"
@@ -193,14 +194,14 @@ int sqlite_batch_commit(struct store *store, const struct store_changes *c, stru
 	int r = write_all(s, c, a, &scratch);
 	if (r == 0)
 		r = sqlite_exec(&s->c, "COMMIT");
-	if (r == 0) {
-		s->in_batch = false;
-		s->was = NULL;
-		s->was_count = 0;
-	} else {
+	if (r < 0) {
 		sqlite_batch_abort(store);
+		return r;
 	}
-	return r;
+	s->in_batch = false;
+	s->was = NULL;
+	s->was_count = 0;
+	return sqlite_check_in_place(&s->c);
 }
 
 void sqlite_batch_abort(struct store *store)

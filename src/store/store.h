@@ -198,6 +198,7 @@ OC_NODISCARD int store_watch_move(struct store *s, struct slice room_sid, int64_
 struct store_counts {
 	int64_t open_calls;
 	int64_t aside;                           /* journal rows with processed = 0 */
+	int64_t wal_bytes;                       /* SQLite: the size of the -wal file; PostgreSQL: 0 */
 };
 OC_NODISCARD int store_count(struct store *s, struct store_counts *ret); /* counts by partial indexes; at most every 15 s */
 
