@@ -3,7 +3,7 @@
  * Invariant: `unanswered` is the number of syncs sent whose answer was not taken yet. After any failed call pg_recover brings the
  * connection back to idle or drops it; a server that does not answer in time is dropped too, so nothing hangs. A connection that had worked
  * and was cut is replaced at once; after anything else the next attempt waits 250 ms, doubling to 1 s; meanwhile pg_ready says OC_DOWN.
- * From load to commit or abort a batch has one deadline (until_ms), not one for each step.
+ * From load to commit or abort a batch has one deadline (batch_until_ms), not one for each step.
  * Threads: the one that owns the struct pg. */
 #include "store/postgres.h"
 
@@ -20,7 +20,7 @@
 #define BACKOFF_LAST_MS 1000 /* LiveKit gives up after 15 s: every second without a try is one it cannot spare */
 
 int64_t pg_now_ms(void) { return clock_mono_ns() / 1000000; }
-int64_t pg_deadline(const struct pg *c) { return c->until_ms ? c->until_ms : pg_now_ms() + c->timeout_ms; }
+int64_t pg_deadline(const struct pg *c) { return c->batch_until_ms ? c->batch_until_ms : pg_now_ms() + c->timeout_ms; }
 
 int pg_init(struct pg *c, enum pg_role role, const struct store_options *o)
 {

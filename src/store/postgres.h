@@ -177,7 +177,7 @@ struct pg {
 	char sqlstate[6];
 	bool duplicate;       /* that error was a unique index of the journal's */
 	int64_t retry_at_ms, backoff_ms; /* on the monotonic clock */
-	int64_t until_ms;     /* deadline of the batch under way; 0 = none is */
+	int64_t batch_until_ms; /* deadline of the batch under way; 0 = none is */
 	bool proved;          /* this connection has worked, and the server answered in time */
 	unsigned unanswered;  /* syncs sent whose answer is still to come */
 	unsigned schema_errors; /* in a row; the second one is reported as such */

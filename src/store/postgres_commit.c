@@ -362,7 +362,7 @@ int pg_batch_commit(struct store *store, const struct store_changes *ch, struct 
 	s->before_count = 0;
 	if (r < 0)
 		pg_recover(&s->pg);
-	s->pg.until_ms = 0;
+	s->pg.batch_until_ms = 0;
 	if (r < 0)
 		return pg_batch_error(s, r);
 	s->pg.schema_errors = 0;

@@ -315,8 +315,8 @@ static int set_up(struct pg *c)
 	}
 	c->backoff_ms = 0;
 	c->proved = true;
-	if (c->until_ms)
-		c->until_ms = pg_now_ms() + c->timeout_ms;
+	if (c->batch_until_ms)
+		c->batch_until_ms = pg_now_ms() + c->timeout_ms;
 	return 0;
 }
 

@@ -574,11 +574,11 @@ int pg_batch_load(struct store *store, const struct store_touch *t, struct arena
 
 	if (s->in_batch)
 		pg_batch_abort(store);
-	s->pg.until_ms = pg_now_ms() + s->pg.timeout_ms;
+	s->pg.batch_until_ms = pg_now_ms() + s->pg.timeout_ms;
 	int r = load_again(s, t, a, ret);
 	if (r < 0) {
 		pg_recover(&s->pg);
-		s->pg.until_ms = 0;
+		s->pg.batch_until_ms = 0;
 		return pg_batch_error(s, r);
 	}
 	s->in_batch = true;

@@ -53,7 +53,7 @@ void pg_batch_abort(struct store *store)
 
 	if (s->in_batch)
 		pg_recover(&s->pg);
-	s->pg.until_ms = 0;
+	s->pg.batch_until_ms = 0;
 	s->in_batch = false;
 	s->before = NULL;
 	s->before_count = 0;
