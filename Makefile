@@ -51,7 +51,7 @@ docs: build ## write the generated parts of the documents anew
 	@scripts/docs.sh
 
 clean: ## remove what was built
-	@rm -rf build build-test build-bench build-fuzz build-valgrind build-tidy
+	@rm -rf build build-test build-bench build-fuzz build-valgrind build-tidy build-faults
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile

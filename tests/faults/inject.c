@@ -4,8 +4,8 @@
  * whether it came. Calls on files count only below control->folder; allocations count wherever they are made; of sockets only those count that
  * the daemon has connected itself. A call that is to fail is not made, but for the first half of a short or torn write.
  *
- * INJECT_RECORD names a file that gets a record of each write, sync, truncation, creation, renaming and removal below the folder, and of each
- * send on an accepted socket. A send is recorded before it is made, a write after it, a sync before and after: the order of the records is
+ * INJECT_RECORD names a file that gets a record of each write, sync, truncation, creation, renaming and removal below the folder, of each send
+ * on an accepted socket, and of what is said and heard on a connection that the daemon made. A send is recorded before it is made, a write after it, a sync before and after: the order of the records is
  * one that could have been seen from outside. Each is one line, `KIND path numbers… length`, and then `length` bytes and a newline.
  *
  * The real functions are those that come next in the order of loading, so that a sanitizer's interceptors stay in between. */
@@ -485,6 +485,8 @@ ssize_t send(int fd, const void *data, size_t n, int flags)
 	if (role_of(fd) == FD_CONNECTED && fails(KIND_NET))
 		return cut(fd);
 	record_send(fd, data, n);
+	if (role_of(fd) == FD_CONNECTED)
+		RECORD(data, n, "tell %d", fd);
 	return real_send(fd, data, n, flags);
 }
 ssize_t recv(int fd, void *data, size_t n, int flags)
@@ -492,7 +494,10 @@ ssize_t recv(int fd, void *data, size_t n, int flags)
 	REAL(recv);
 	if (role_of(fd) == FD_CONNECTED && fails(KIND_NET))
 		return cut(fd);
-	return real_recv(fd, data, n, flags);
+	ssize_t got = real_recv(fd, data, n, flags);
+	if (got > 0 && role_of(fd) == FD_CONNECTED)
+		RECORD(data, got, "hear %d", fd);
+	return got;
 }
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {

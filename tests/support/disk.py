@@ -16,7 +16,7 @@ ACKNOWLEDGED = re.compile(rb'HTTP/1\.1 200.*"event_id":"([^"]+)"', re.DOTALL)
 
 @dataclasses.dataclass(frozen=True)
 class Operation:
-    kind: str  # write, sync, synced, truncate, create, unlink, rename, send
+    kind: str  # write, sync, synced, truncate, create, unlink, rename, send, tell, hear
     path: str = ""
     numbers: tuple = ()
     data: bytes = b""
@@ -126,3 +126,24 @@ class Disk:
             path = to / pathlib.Path(name).relative_to(folder)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(file.sure)
+
+
+class Server:
+    """PostgreSQL as the daemon sees it: what it was told is sure once the answer to a COMMIT that was sent after it has been read."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, bytes] = {}
+        self.sure = b""
+        self.acknowledged: set[str] = set()
+
+    def play(self, operation: Operation) -> str | None:
+        if operation.kind == "tell":
+            self._told[operation.path] = self._told.get(operation.path, b"") + operation.data
+        elif operation.kind == "hear" and b"COMMIT\0" in operation.data:
+            self.sure += self._told.pop(operation.path, b"")
+        elif operation.kind == "send":
+            found = ACKNOWLEDGED.search(operation.data)
+            if found:
+                self.acknowledged.add(found[1].decode())
+                return found[1].decode()
+        return None

@@ -247,8 +247,8 @@ class Senders:
 # ---- lives of the daemon ----
 
 class Lives:
-    def __init__(self, binary: pathlib.Path, folder: pathlib.Path, env: dict[str, str] | None = None) -> None:
-        self.binary, self.folder, self.env = binary, folder, environment(env)
+    def __init__(self, binary: pathlib.Path, folder: pathlib.Path, env: dict[str, str] | None = None, under: tuple[str, ...] = ()) -> None:
+        self.binary, self.folder, self.env, self.under = binary, folder, environment(env), under
         self.socket = str(folder / "s")
         self.log_path = folder / "stderr.log"
         self.process: subprocess.Popen | None = None
@@ -257,7 +257,7 @@ class Lives:
     def begin(self, url: str, *args: str) -> None:
         self.count += 1
         with self.log_path.open("wb") as log:  # of the last life only
-            self.process = subprocess.Popen([self.binary, "serve", "--listen", f"unix:{self.socket}", "--database", url, *args], cwd=self.folder,
+            self.process = subprocess.Popen([*self.under, self.binary, "serve", "--listen", f"unix:{self.socket}", "--database", url, *args], cwd=self.folder,
                                             env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_parent())
 
     def check_alive(self) -> None:

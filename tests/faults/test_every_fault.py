@@ -1,0 +1,247 @@
+"""The Nth call fails, for every N of a small run: of writes, syncs, renamings, truncations, openings, removals, reads, mappings, allocations and
+calls on the connection to PostgreSQL. After each: no crash, no answer that hangs, no acknowledgement of what is not kept (also had the power
+failed, support/disk.py), and a way on.
+
+The normal run takes a sample of the Ns, FAULTS_EVERY=1 takes all of them (`make torture`)."""
+
+import dataclasses
+import errno
+import itertools
+import json
+import os
+import pathlib
+import shutil
+import sqlite3
+import tempfile
+import time
+
+import pytest
+
+from support import disk, inject, torture
+from support.daemon import SANITIZER_REPORT, Database
+from support.inject import Fault
+
+pytestmark = pytest.mark.integration
+
+EVERY = os.environ.get("FAULTS_EVERY") == "1"
+SAMPLES = 6  # of each kind in a normal run
+HANG_S = 12
+WAY_ON_S = 20
+
+FILE_FAULTS = (
+    Fault("write", errno.EIO), Fault("write", errno.ENOSPC), Fault("write", 0, "short"), Fault("write", errno.EIO, "torn"), Fault("write", 0, "kill"),
+    Fault("write", 0, "kill_torn"), Fault("sync", errno.EIO), Fault("sync", errno.ENOSPC), Fault("sync", 0, "kill"), Fault("rename", errno.EIO),
+    Fault("rename", 0, "kill"), Fault("truncate", errno.EIO), Fault("truncate", errno.ENOSPC), Fault("truncate", 0, "kill"), Fault("open", errno.EMFILE),
+    Fault("open", 0, "kill"), Fault("unlink", errno.EIO), Fault("unlink", 0, "kill"), Fault("read", errno.EIO), Fault("map", errno.ENOMEM))
+READS = [f"/api/calls/RM_{{}}/outcome?user_id={torture.TENANT}", f"/api/calls?user_id={torture.TENANT}", f"/api/calls/RM_{{}}/events?user_id={torture.TENANT}",
+         "/readyz", "/metrics"]
+
+
+def http_get(path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+
+
+class Bench:
+    """A daemon with the injector in it, its store, and what it has acknowledged."""
+
+    def __init__(self, binary: pathlib.Path, library: pathlib.Path, folder: pathlib.Path, database: Database, args: tuple[str, ...] = ()) -> None:
+        self.data, self.database, self.args = folder / "data", database, args
+        self.data.mkdir(exist_ok=True)
+        self.injector = inject.Injector(library, folder / "control", self.data)
+        self.lives = torture.Lives(binary, folder, self.injector.environment(record=database.kind == "sqlite"))
+        self.acknowledged: set[str] = set()
+        self.numbers = itertools.count(1)
+        self.connection = torture.Connection(self.lives.socket)
+
+    def begin(self) -> bool:
+        """True when it is ready; False when it ended instead."""
+        self.lives.begin(self.database.url, *self.args)
+        deadline = time.monotonic() + HANG_S
+        while self.lives.process.poll() is None:
+            answer = self.ask(http_get("/readyz"))
+            if answer is not None and answer[0] == 200:
+                return True
+            if "store_ended" in self.lives.log():
+                return True
+            assert time.monotonic() < deadline, f"not ready, not ended: {answer}\n{self.lives.log()[-3000:]}"
+            time.sleep(0.005)
+        return False
+
+    def ask(self, request: bytes) -> tuple[int, bytes] | None:
+        began = time.monotonic()
+        answer = self.connection.ask(request, HANG_S)
+        assert time.monotonic() - began < HANG_S - 1, f"no answer:\n{self.lives.log()[-3000:]}"
+        if answer is not None and answer[0] == 200 and b'"event_id"' in answer[1]:
+            self.acknowledged.add(json.loads(answer[1])["event_id"])
+        return answer
+
+    def exercise(self) -> list[int | None]:
+        """Two calls, a mark, and reads; the statuses."""
+        statuses = []
+        for pattern in (torture.PATTERNS[0], torture.PATTERNS[3]):
+            call = pattern.make(next(self.numbers))
+            for _, request in call.requests:
+                statuses.append(self.ask(request))
+            for path in READS:
+                statuses.append(self.ask(http_get(path.format(call.tag))))
+        return [s[0] if s else None for s in statuses]
+
+    def way_on(self) -> None:
+        """A webhook is taken again; where acknowledging has ended, once the daemon was started anew."""
+        deadline = time.monotonic() + WAY_ON_S
+        request = torture.PATTERNS[0].make(next(self.numbers)).requests[0][1]
+        while (answer := self.ask(request)) is None or answer[0] != 200:
+            if "store_ended" in self.lives.log():
+                assert answer is None or answer[0] == 503
+                self.lives.kill()
+                assert self.begin()
+            self.lives.check_alive()
+            assert time.monotonic() < deadline, f"no way on: {answer}\n{self.lives.log()[-3000:]}"
+            time.sleep(0.01)
+
+    def check_report(self) -> None:
+        report = SANITIZER_REPORT.search(self.lives.log())
+        assert report is None, self.lives.log()[max(0, report.start() - 500):report.start() + 6000]
+
+    def missing(self) -> set[str]:
+        return self.acknowledged - self.database.event_ids()
+
+    def close(self) -> None:
+        self.connection.close()
+        process = self.lives.process
+        if process is not None and process.poll() is None:
+            process.kill()
+            process.wait()
+        self.injector.close()
+
+
+@dataclasses.dataclass
+class Tally:
+    calls: int = 0  # of that kind in an undisturbed run
+    tried: int = 0
+    hit: int = 0
+
+
+def chosen(total: int) -> list[int]:
+    """The Ns to try: all, or some of them, the first and the last among them."""
+    if EVERY or total <= SAMPLES:
+        return list(range(1, total + 1))
+    return sorted({round(1 + i * (total - 1) / (SAMPLES - 1)) for i in range(SAMPLES)})
+
+
+def whole_life(bench: Bench, fault: Fault, n: int) -> bool:
+    """From start to stop with one fault. True when it came."""
+    bench.injector.arm(fault, n)
+    kills = fault.mode.startswith("kill")
+    started = bench.begin()
+    if started:
+        statuses = bench.exercise()
+        assert kills or set(statuses) <= {200, 404, 503} | ({None, 500} if fault.kind == "memory" else set()), statuses
+    if bench.injector.hits and bench.lives.process.poll() is None:
+        bench.injector.disarm()
+        bench.way_on()
+    if bench.lives.process.poll() is None:
+        bench.lives.process.terminate()
+    code = bench.lives.process.wait(HANG_S)
+    hit = bench.injector.hits > 0 or (kills and code == -9)
+    assert code >= 0 or (kills and code == -9), f"ended with {code}:\n{bench.lives.log()[-3000:]}"
+    assert code == 0 or hit, f"exit code {code} without a fault:\n{bench.lives.log()[-3000:]}"
+    bench.check_report()
+    bench.injector.disarm()
+    return hit
+
+
+def power_failed(bench: Bench, model: disk.Disk) -> None:
+    """At several moments and at the end: what was acknowledged until then is on the disk."""
+    operations = disk.read_record(bench.injector.record_path) if bench.injector.record_path.exists() else []
+    at = {i for i, o in enumerate(operations) if model.play(o)}
+    assert len(at) >= len(model.acknowledged)
+    with tempfile.TemporaryDirectory() as name:
+        model.image(bench.data, pathlib.Path(name))
+        with sqlite3.connect(pathlib.Path(name) / "outcomed.db") as connection:
+            kept = {row[0] for row in connection.execute('SELECT "eventId" FROM livekit_call_events')}
+        connection.close()
+    assert model.acknowledged - kept == set()
+
+
+@pytest.fixture(scope="module")
+def migrated(outcomed_binary, tmp_path_factory) -> pathlib.Path:
+    """A SQLite file with the schema in it."""
+    folder = tmp_path_factory.mktemp("migrated")
+    torture.undisturbed(torture.Lives(outcomed_binary, folder), Database("sqlite", f"sqlite:{folder}/outcomed.db"))
+    return folder / "outcomed.db"
+
+
+@pytest.fixture
+def library(build_folder) -> pathlib.Path:
+    return build_folder / "tests/faults/inject.so"
+
+
+def fresh(folder: pathlib.Path, template: pathlib.Path) -> pathlib.Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "data").mkdir(parents=True)
+    shutil.copy(template, folder / "data/outcomed.db")
+    return folder
+
+
+@pytest.mark.timeout(3600 if EVERY else 180)
+@pytest.mark.parametrize("fault", FILE_FAULTS, ids=str)
+def test_sqlite_with_any_call_on_its_files_failing(outcomed_binary, library, migrated, tmp_path, say, fault):
+    def trial(n: int) -> tuple[bool, int]:
+        folder = fresh(tmp_path / "trial", migrated)
+        bench = Bench(outcomed_binary, library, folder, Database("sqlite", f"sqlite:{folder}/data/outcomed.db"))
+        model = disk.Disk(bench.data)
+        bench.numbers = itertools.count(1000)
+        try:
+            hit = whole_life(bench, fault, n)
+            calls = bench.injector.calls(fault.kind)
+            if hit:
+                assert bench.begin(), bench.lives.log()[-3000:]
+                bench.way_on()
+                bench.lives.end()
+            assert bench.missing() == set()
+            assert bench.database.query("PRAGMA integrity_check") == [("ok",)]
+            power_failed(bench, model)
+            return hit, calls
+        except AssertionError as problem:
+            raise AssertionError(f"{fault}, call {n}: {problem}") from None
+        finally:
+            bench.close()
+
+    tally = Tally(calls=trial(1 << 40)[1])
+    for n in chosen(tally.calls):
+        tally.tried += 1
+        tally.hit += trial(n)[0]
+    say(f"SQLite, {fault}: {tally.calls} calls in a small run, {tally.tried} tried, {tally.hit} failed; false acknowledgements 0, crashes 0")
+    assert tally.hit >= tally.tried * 0.9
+
+
+@pytest.mark.timeout(3600 if EVERY else 180)
+@pytest.mark.parametrize(("store", "fault"), [("sqlite", Fault("memory", errno.ENOMEM)), ("postgres", Fault("memory", errno.ENOMEM)),
+                                              ("postgres", Fault("net", errno.ECONNRESET))], ids=str)
+def test_a_running_daemon_with_any_allocation_or_any_call_on_the_connection_failing(outcomed_binary, library, new_database, tmp_path, say, store, fault):
+    args = ("--migrate",) if store == "postgres" else ()
+    bench = Bench(outcomed_binary, library, tmp_path, new_database(store), args)
+    tally = Tally()
+    try:
+        assert bench.begin()
+        bench.exercise()
+        before = bench.injector.calls(fault.kind)
+        assert set(bench.exercise()) == {200}
+        tally.calls = bench.injector.calls(fault.kind) - before
+        for n in chosen(tally.calls):
+            bench.injector.arm(fault, n)
+            statuses = bench.exercise()
+            bench.injector.disarm()
+            bench.lives.check_alive()
+            assert set(statuses) <= {200, 404, 503, None, 500}, (n, statuses)
+            bench.way_on()
+            tally.tried += 1
+            tally.hit += bench.injector.hits > 0
+        bench.lives.end()
+        bench.check_report()
+        assert bench.missing() == set()
+    finally:
+        bench.close()
+    say(f"{store}, {fault}: {tally.calls} calls in a small run, {tally.tried} tried, {tally.hit} failed; false acknowledgements 0, crashes 0")
+    assert tally.hit >= tally.tried * 0.8
