@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "http/http.h"
+#include "store/durability.h"
 #include "store/inspect.h"
 #include "store/migrate.h"
 #include "wire/routes.h"
@@ -165,6 +166,18 @@ static void check_parts(struct checking *c, const struct schema_part *parts, siz
 			   "run: outcomed migrate upgrade; if it says that nothing is to be done, somebody dropped them");
 }
 
+static void check_durability(struct checking *c, const struct store_options *o)
+{
+	struct slice words = SLICE_NONE, lacks = SLICE_NONE, message = SLICE_NONE;
+	int r = store_durability(o, c->arena, &words, &lacks, &message);
+	if (r)
+		check_fail(c, "durability", slice_is_none(message) ? slice_cstr(oc_error_text(r)) : message, "");
+	else if (slice_is_none(lacks))
+		check_ok("durability", "%.*s", SLICE_FMT(words));
+	else
+		check_fail(c, "durability", lacks, "turn it on (ALTER SYSTEM, then pg_reload_conf())");
+}
+
 static void check_database(struct checking *c)
 {
 	const struct store_options o = { .url = c->config->database };
@@ -192,6 +205,7 @@ static void check_database(struct checking *c)
 	check_parts(c, parts, count, SCHEMA_COLUMN, "columns");
 	check_parts(c, parts, count, SCHEMA_INDEX, "indexes");
 	check_insert(&st);
+	check_durability(c, &o);
 }
 
 static int run_check(const struct command_line *line)

@@ -52,7 +52,7 @@ ELSEWHERE = [
     ("ingest", "watcher watcher_ask watcher_http", "tests/system/test_watcher.py"),
     ("ingest", "rebuild", "tests/unit/test_replay.c"),
     ("store", "store_replay", "tests/unit/store_cases_replay.c"),
-    ("store", "inspect migrate", "tests/system/test_cli.py"),
+    ("store", "durability inspect migrate", "tests/system/test_cli.py"),
     ("store", "postgres_index postgres_migrate", "tests/system/test_migrations_postgres.py"),
     ("store", "sqlite_migrate", "tests/unit/test_migrate_sqlite.c"),
     ("store", "sqlite sqlite_db", "tests/unit/test_store_sqlite.c"),
