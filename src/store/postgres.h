@@ -261,6 +261,8 @@ struct pg_store {
 	struct pg pg;
 	bool in_batch;
 	unsigned duplicates; /* in a row */
+	int64_t careful_until_ms; /* monotonic; call_logs has refused a row lately */
+	bool has_waited;          /* for the lock that made the last batch fail */
 	bool stale; /* call_logs is no longer what the statements were made for */
 	struct call_row *before; /* as loaded, in the batch's arena; stored call_log_id instead of a host's row found by load; exists: the
 	                          * journal may have events of it */

@@ -1,14 +1,16 @@
 /* Closing a batch: call_logs, call_facts, journal, late binding and COMMIT in one round trip.
  *
- * The statements on the host's table come first, inside a savepoint and with a sync of their own. Where the host's table refuses a row
- * (a constraint, a trigger), the rest of the pipeline fails with it; then the savepoint is rolled back, the rows are tried one by one, each
- * with its savepoint, those refused are left out, and the rest is sent again. So a constraint of the host's costs a row, never an event.
- * A row that the host holds a lock on is waited for once; then its call is put off for some seconds and the others go on.
+ * The statements on the host's table come first. Most often it refuses nothing, and a savepoint costs: so the first refusal (a constraint,
+ * a trigger, a lock) fails the batch with OC_RETRY, and for CAREFUL_MS from then on they run inside a savepoint and with a sync of their
+ * own. Where the table refuses again, the savepoint is rolled back, the rows are tried one by one, each with its savepoint, those refused
+ * are left out, and the rest is sent again. So a constraint of the host's costs a row, never an event.
+ * A row that the host holds a lock on is waited for once, also over that retry; then its call is put off for some seconds and the others go on.
  * An answer that does not come after COMMIT was sent is OC_UNSURE.
  * Threads: the one that owns the struct store. */
 #include "store/postgres_work.h"
 
-#define LOCKS_TRIED 4 /* rows of one batch */
+#define LOCKS_TRIED 4      /* rows of one batch */
+#define CAREFUL_MS 600000  /* after the last refusal */
 
 static struct pg_store *store_of(struct store *s) { return (struct pg_store *)s; }
 
@@ -49,9 +51,9 @@ static int send_logs(struct pg *c, const struct log_work *w, size_t n, int64_t n
 {
 	struct pg_params *p = &c->params;
 	unsigned bits = log_statements(w, n);
-	int r = pg_send(c, PG_STMT_SAVEPOINT, NULL);
+	int r = 0;
 
-	if (r == 0 && (bits & LOGS_DETACH)) {
+	if (bits & LOGS_DETACH) {
 		pg_params_clear(p);
 		pg_put_removed(p, w, n, false);
 		pg_put_removed(p, w, n, true);
@@ -74,8 +76,16 @@ static int send_logs(struct pg *c, const struct log_work *w, size_t n, int64_t n
 		if (r == 0)
 			r = pg_send(c, PG_STMT_LOGS_REMOVE, p);
 	}
-	if (r == 0 && c->schema->deferred_constraints)
-		r = pg_send(c, PG_STMT_IMMEDIATE, NULL);
+	return r == 0 && c->schema->deferred_constraints ? pg_send(c, PG_STMT_IMMEDIATE, NULL) : r;
+}
+
+static int send_logs_guarded(struct pg *c, const struct log_work *w, size_t n, int64_t now_ms, bool brief)
+{
+	int r = brief ? pg_send(c, PG_STMT_BRIEF_LOCKS, NULL) : 0;
+	if (r == 0)
+		r = pg_send(c, PG_STMT_SAVEPOINT, NULL);
+	if (r == 0)
+		r = send_logs(c, w, n, now_ms);
 	if (r == 0)
 		r = pg_send(c, PG_STMT_RELEASE, NULL);
 	return r < 0 ? r : pg_sync(c);
@@ -95,10 +105,8 @@ static void log_answers_done(struct log_answers *a)
 static int expect_logs(struct pg *c, const struct log_work *w, size_t n, int64_t deadline, struct log_answers *ret)
 {
 	unsigned bits = log_statements(w, n);
-	int r = pg_expect(c, deadline, NULL);
+	int r = bits & LOGS_DETACH ? pg_expect(c, deadline, NULL) : 0;
 
-	if (r == 0 && (bits & LOGS_DETACH))
-		r = pg_expect(c, deadline, NULL);
 	if (r == 0 && (bits & LOGS_UPDATE))
 		r = pg_expect(c, deadline, &ret->updated);
 	if (r == 0 && (bits & LOGS_INSERT))
@@ -108,9 +116,19 @@ static int expect_logs(struct pg *c, const struct log_work *w, size_t n, int64_t
 		if (r == 0)
 			r = pg_expect(c, deadline, NULL);
 	}
-	if (r == 0 && c->schema->deferred_constraints)
+	return r == 0 && c->schema->deferred_constraints ? pg_expect(c, deadline, NULL) : r;
+}
+
+static int expect_logs_guarded(struct pg *c, const struct log_work *w, size_t n, bool brief, int64_t deadline, struct log_answers *ret)
+{
+	int r = brief ? pg_expect(c, deadline, NULL) : 0;
+	if (r == 0)
 		r = pg_expect(c, deadline, NULL);
-	return r < 0 ? r : pg_expect(c, deadline, NULL);
+	if (r == 0)
+		r = expect_logs(c, w, n, deadline, ret);
+	if (r == 0)
+		r = pg_expect(c, deadline, NULL);
+	return r < 0 ? r : pg_expect_sync(c, deadline);
 }
 
 static bool find_row(const PGresult *res, struct slice sid, int *ret_row)
@@ -217,11 +235,9 @@ static int logs_one_by_one(struct pg_store *s, struct work *w, const struct stor
 			put_off(&w->calls[i], ch->now_ms);
 			continue;
 		}
-		r = send_logs(c, &w->calls[i], 1, ch->now_ms);
+		r = send_logs_guarded(c, &w->calls[i], 1, ch->now_ms, false);
 		if (r == 0)
-			r = expect_logs(c, &w->calls[i], 1, deadline, &answers);
-		if (r == 0)
-			r = pg_expect_sync(c, deadline);
+			r = expect_logs_guarded(c, &w->calls[i], 1, false, deadline, &answers);
 		if (r == 0)
 			r = take_log_answers(&w->calls[i], 1, &answers, a);
 		log_answers_done(&answers);
@@ -309,39 +325,78 @@ static int expect_rest(struct pg *c, size_t sent, int64_t deadline)
 /* COMMIT is on its way: a connection lost from here on leaves the question open. */
 static int unsure(struct pg *c, int r) { return r == OC_DOWN && !c->conn ? OC_UNSURE : r; }
 
-static int commit(struct pg_store *s, struct work *w, const struct store_changes *ch, struct arena *a)
+static void note_refusal(struct pg_store *s, int r)
+{
+	s->stale |= r == OC_SCHEMA;
+	s->careful_until_ms = pg_now_ms() + CAREFUL_MS;
+	s->has_waited = is_locked(&s->pg, r);
+}
+
+static int commit_at_once(struct pg_store *s, struct work *w, const struct store_changes *ch, int64_t deadline, struct arena *a)
 {
 	struct pg *c = &s->pg;
-	int64_t deadline = pg_deadline(c);
 	struct log_answers answers = { NULL, NULL };
 	size_t sent = 0;
 	int r = w->any_log ? send_logs(c, w->calls, w->count, ch->now_ms) : 0;
 
 	if (r == 0)
 		r = send_rest(c, w, ch, &sent);
-	if (r < 0)
-		return unsure(c, r);
-	if (w->any_log) {
+	if (r == 0 && w->any_log) {
 		r = expect_logs(c, w->calls, w->count, deadline, &answers);
-		if (r == 0)
-			r = pg_expect_sync(c, deadline);
-		if (r == 0)
-			r = take_log_answers(w->calls, w->count, &answers, a);
-		log_answers_done(&answers);
 		if (is_refusal(c, r)) {
-			s->stale |= r == OC_SCHEMA;
-			r = pg_skip_to_sync(c, deadline);
-			if (r == 0)
-				r = pg_skip_to_sync(c, deadline);
-			if (r == 0)
-				r = logs_one_by_one(s, w, ch, deadline, a);
-			if (r == 0)
-				r = send_rest(c, w, ch, &sent);
+			note_refusal(s, r);
+			r = OC_CONFLICT;
 		}
 	}
+	if (r == 0 && w->any_log)
+		r = take_log_answers(w->calls, w->count, &answers, a);
+	log_answers_done(&answers);
+	return r < 0 ? r : expect_rest(c, sent, deadline);
+}
+
+/* What has been refused fails up to its sync; what was sent behind that one fails up to the next. */
+static int go_on_one_by_one(struct pg_store *s, struct work *w, const struct store_changes *ch, int64_t deadline, struct arena *a, size_t *ret_sent)
+{
+	struct pg *c = &s->pg;
+	int r = pg_skip_to_sync(c, deadline);
 	if (r == 0)
-		r = expect_rest(c, sent, deadline);
-	return unsure(c, r);
+		r = pg_skip_to_sync(c, deadline);
+	if (r == 0)
+		r = logs_one_by_one(s, w, ch, deadline, a);
+	return r < 0 ? r : send_rest(c, w, ch, ret_sent);
+}
+
+static int commit_carefully(struct pg_store *s, struct work *w, const struct store_changes *ch, int64_t deadline, struct arena *a)
+{
+	struct pg *c = &s->pg;
+	struct log_answers answers = { NULL, NULL };
+	bool brief = s->has_waited;
+	size_t sent = 0;
+	int r = send_logs_guarded(c, w->calls, w->count, ch->now_ms, brief);
+
+	s->has_waited = false;
+	if (r == 0)
+		r = send_rest(c, w, ch, &sent);
+	if (r < 0)
+		return r;
+	r = expect_logs_guarded(c, w->calls, w->count, brief, deadline, &answers);
+	if (r == 0)
+		r = take_log_answers(w->calls, w->count, &answers, a);
+	log_answers_done(&answers);
+	if (is_refusal(c, r)) {
+		note_refusal(s, r);
+		s->has_waited = false;
+		r = go_on_one_by_one(s, w, ch, deadline, a, &sent);
+	}
+	return r < 0 ? r : expect_rest(c, sent, deadline);
+}
+
+static int commit(struct pg_store *s, struct work *w, const struct store_changes *ch, struct arena *a)
+{
+	int64_t deadline = pg_deadline(&s->pg);
+	bool careful = w->any_log && pg_now_ms() < s->careful_until_ms;
+	int r = careful ? commit_carefully(s, w, ch, deadline, a) : commit_at_once(s, w, ch, deadline, a);
+	return unsure(&s->pg, r);
 }
 
 int pg_batch_commit(struct store *store, const struct store_changes *ch, struct arena *a)

@@ -330,6 +330,39 @@ static void a_constraint_of_the_host_loses_no_event(void **state)
 	assert_slice(v.outcome, "completed");
 }
 
+/* In one batch with one that the host refuses: the batch is tried again, once, and then only the refused row is missing; so with the next one. */
+static void a_refused_row_takes_no_other_with_it(void **state)
+{
+	struct fixture *f = *state;
+	fixture_start(f, "CREATE TABLE call_logs (id TEXT PRIMARY KEY, \"userId\" TEXT, outcome TEXT, \"livekitRoomName\" TEXT CHECK (\"livekitRoomName\" <> 'bad'), "
+		"\"createdAt\" TIMESTAMPTZ(3))");
+	unsigned refused = 0;
+	for (int round = 0; round < 2; round++) {
+		int r = OC_RETRY;
+		for (int attempt = 0; attempt < 2 && r == OC_RETRY; attempt++) {
+			static const char *const names[2][3][3] = {
+				{ { "EV_a", "RM_a", "good" }, { "EV_b", "RM_b", "bad" }, { "EV_c", "RM_c", "fine" } },
+				{ { "EV_d", "RM_d", "bad" }, { "EV_e", "RM_e", "good too" }, { "EV_f", "RM_f", "well" } },
+			};
+			struct batch *b = batch_new(f);
+			for (int i = 0; i < 3; i++)
+				batch_event(b, names[round][i][0], names[round][i][1], names[round][i][2], f->now_ms - HOUR);
+			batch_load(b);
+			for (int i = 0; i < 3; i++)
+				judge(b, names[round][i][1], "alice", f->now_ms - HOUR, f->now_ms, OUTCOME_COMPLETED);
+			r = batch_try_commit(b);
+			refused += r == OC_RETRY;
+			if (r < 0)
+				store_batch_abort(f->store);
+		}
+		assert_int_equal(r, 0);
+	}
+	assert_in_range(refused, 0, 1);
+	assert_sql(f, "6", "SELECT count(*) FROM livekit_call_events");
+	assert_sql(f, "6", "SELECT count(*) FROM call_facts WHERE outcome = 'completed'");
+	assert_sql(f, "4", "SELECT count(*) FROM call_logs WHERE outcome = 'completed'");
+}
+
 static void a_call_that_loses_its_tenant_loses_its_row(void **state)
 {
 	struct fixture *f = *state;
@@ -362,6 +395,7 @@ const struct store_case call_cases[] = {
 	CASE(due_calls_come_in_the_order_of_their_time),
 	CASE(a_table_with_columns_we_cannot_fill_keeps_the_verdict_waiting),
 	CASE(a_constraint_of_the_host_loses_no_event),
+	CASE(a_refused_row_takes_no_other_with_it),
 	CASE(a_call_that_loses_its_tenant_loses_its_row),
 };
 const size_t call_case_count = sizeof call_cases / sizeof *call_cases;

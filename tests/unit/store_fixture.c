@@ -342,11 +342,18 @@ struct verdict *judge(struct batch *b, const char *sid, const char *user, int64_
 
 void put_call(struct fixture *f, const char *event_id, const char *sid, const char *name, const char *user, int64_t start_ms, int64_t end_ms)
 {
-	struct batch *b = batch_new(f);
-	batch_event(b, event_id, sid, name, start_ms);
-	batch_load(b);
-	judge(b, sid, user, start_ms, end_ms, OUTCOME_COMPLETED);
-	batch_commit(b);
+	for (int attempt = 0; attempt < 2; attempt++) {
+		struct batch *b = batch_new(f);
+		batch_event(b, event_id, sid, name, start_ms);
+		batch_load(b);
+		judge(b, sid, user, start_ms, end_ms, OUTCOME_COMPLETED);
+		int r = batch_try_commit(b);
+		if (r == 0)
+			return;
+		if (r != OC_RETRY || attempt)
+			fail_msg("commit: %s: %s", oc_error_text(r), store_last_error(f->store));
+		store_batch_abort(f->store);
+	}
 }
 
 /* ---- looking ---- */
