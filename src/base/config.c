@@ -45,6 +45,8 @@ static const struct {
 	{ INDEX_max_body, offsetof(struct config, max_body_bytes), 1024, (int64_t)1 << 30 },
 	{ INDEX_max_connections, offsetof(struct config, max_connections_n), 1, 100000 },
 	{ INDEX_max_connections_per_address, offsetof(struct config, max_connections_per_address_n), 1, 100000 },
+	{ INDEX_max_connections_unauthenticated, offsetof(struct config, max_connections_unauthenticated_n), 1, 100000 },
+	{ INDEX_stall_timeout, offsetof(struct config, stall_timeout_s), 1, 3600 },
 	{ INDEX_request_timeout, offsetof(struct config, request_timeout_s), 1, 3600 },
 	{ INDEX_idle_timeout, offsetof(struct config, idle_timeout_s), 1, 86400 },
 	{ INDEX_watch_interval, offsetof(struct config, watch_interval_ms), 100, 60000 },

@@ -53,8 +53,17 @@ enum option_type { OPTION_TEXT, OPTION_BYTES, OPTION_INT, OPTION_SWITCH };
 	X(max_connections, "--max-connections", "OUTCOMED_MAX_CONNECTIONS", "N", OPTION_INT, "1000", false, CMD_SERVE, "Connections in all.") \
 	X(max_connections_per_address, "--max-connections-per-address", "OUTCOMED_MAX_CONNECTIONS_PER_ADDRESS", "N", OPTION_INT, "500", false, \
 	  CMD_SERVE, "Connections of one address.") \
+	X(max_connections_unauthenticated, "--max-connections-unauthenticated", "OUTCOMED_MAX_CONNECTIONS_UNAUTHENTICATED", "N", OPTION_INT, NULL, false, \
+	  CMD_SERVE, "Connections of all addresses together that have shown no genuine signature or token lately; not set: half of --max-connections. " \
+	  "One such address has a quarter of --max-connections-per-address.") \
+	X(trusted_proxy, "--trusted-proxy", "OUTCOMED_TRUSTED_PROXY", "CIDR[,CIDR]|unix", OPTION_TEXT, NULL, false, CMD_SERVE, \
+	  "Proxies whose X-Forwarded-For or Forwarded is believed, for limits and the log; `unix` for whoever connects to a Unix socket.") \
+	X(allowed_hosts, "--allowed-hosts", "OUTCOMED_ALLOWED_HOSTS", "NAME[,NAME]", OPTION_TEXT, NULL, false, CMD_SERVE, \
+	  "Where no token is configured: names beside localhost that a Host header may have.") \
 	X(request_timeout, "--request-timeout", "OUTCOMED_REQUEST_TIMEOUT", "SECONDS", OPTION_INT, "10", false, CMD_SERVE, \
 	  "Total time for one request, from its first byte to its answer.") \
+	X(stall_timeout, "--stall-timeout", "OUTCOMED_STALL_TIMEOUT", "SECONDS", OPTION_INT, "5", false, CMD_SERVE, \
+	  "Longest silence in the middle of a request.") \
 	X(idle_timeout, "--idle-timeout", "OUTCOMED_IDLE_TIMEOUT", "SECONDS", OPTION_INT, "120", false, CMD_SERVE, \
 	  "Idle time of a connection between requests; LiveKit keeps them for 90 s.") \
 	X(accept_hmac, NULL, "OUTCOMED_ACCEPT_HMAC", "0|1", OPTION_SWITCH, "0", false, CMD_SERVE | CMD_VERIFY | CMD_CHECK | CMD_REPLAY, \
@@ -67,7 +76,8 @@ struct config {
 	OPTIONS(X)
 #undef X
 	/* parsed from the texts above; 0 or false where not set */
-	int64_t max_body_bytes, max_connections_n, max_connections_per_address_n, request_timeout_s, idle_timeout_s, watch_interval_ms, watch_rate_n;
+	int64_t max_body_bytes, max_connections_n, max_connections_per_address_n, max_connections_unauthenticated_n, request_timeout_s,
+		stall_timeout_s, idle_timeout_s, watch_interval_ms, watch_rate_n;
 	bool accept_hmac_on, migrate_on;
 	struct arena *arena;
 };

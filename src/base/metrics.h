@@ -13,6 +13,8 @@ struct metrics;
 	X(METRIC_HTTP_REQUESTS, "outcomed_http_requests_total", COUNTER, "Requests answered, by status code.", "code") \
 	X(METRIC_HTTP_REFUSALS, "outcomed_http_refusals_total", COUNTER, "Requests refused before their handler, by cause.", "cause") \
 	X(METRIC_HTTP_CONNECTIONS, "outcomed_http_connections", GAUGE, "Open connections.", NULL) \
+	X(METRIC_HTTP_BODY_BYTES, "outcomed_http_body_bytes", GAUGE, "Bytes of request bodies that are counted in their common limit.", NULL) \
+	X(METRIC_HTTP_REPLY_BYTES, "outcomed_http_reply_bytes", GAUGE, "Bytes of large replies that have not been taken yet.", NULL) \
 	X(METRIC_SIGNATURE, "outcomed_signature_checks_total", COUNTER, "Webhooks by the result of the signature check.", "check") \
 	X(METRIC_EVENTS, "outcomed_events_total", COUNTER, "Webhooks and marks that became durable, by event type.", "event") \
 	X(METRIC_EVENT_RESULTS, "outcomed_event_results_total", COUNTER, "Webhooks and marks by result.", "result") \

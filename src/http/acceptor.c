@@ -1,8 +1,8 @@
 /* The acceptor: takes connections within the limits and hands them to the workers in turn; once a second it ends those whose time is over.
  *
  * libmicrohttpd could accept by itself, but then its threads would share the connections unevenly, its refusals could not be counted, and
- * stopping to listen would race with its own loop. When the limit in all is reached, the connection that has been idle longest makes room;
- * with none idle, new ones wait in the kernel's queue. One thread. */
+ * stopping to listen would race with its own loop. When the limit in all is reached, the connection that is worth least (limits.c) makes room;
+ * where none may be ended, new ones wait in the kernel's queue. One thread. */
 #include "http/internal.h"
 
 #include <errno.h>
@@ -17,32 +17,33 @@
 #define ACCEPT_SERIES 64
 #define SCARCE_MS 100 /* pause when descriptors or memory run out */
 
-static void refuse(struct http_server *s, int fd, enum refusal why, const char *limit_option)
+static void refuse(struct http_server *s, int fd, const struct sockaddr_storage *from, enum refusal why)
 {
 	int64_t suppressed;
+	char address[ADDRESS_TEXT_BYTES];
 	close(fd);
 	refusal_count(s, why);
-	if (throttle_pass(&s->log_limit, &suppressed))
-		log_warn("connection_refused", LOG_Z("cause", refusal_labels(&(size_t){ 0 })[why]), LOG_I("more_like_it", suppressed),
-			 LOG_Z("limit", limit_option));
+	if (!throttle_pass(&s->log_limit, &suppressed))
+		return;
+	address_write(address_of_socket(from), address, sizeof address);
+	log_warn("connection_refused", LOG_Z("cause", refusal_labels(&(size_t){ 0 })[why]), LOG_Z("address", address),
+		 LOG_I("more_like_it", suppressed));
 }
 
 static void take_connection(struct http_server *s, int fd, const struct sockaddr_storage *address, socklen_t address_n)
 {
-	if ((size_t)fd >= s->by_fd_size) {
-		refuse(s, fd, REFUSAL_CONNECTIONS, "--max-connections");
-		return;
-	}
-	struct connection *c = connection_new(s, fd, address);
+	struct connection *c = (size_t)fd < s->by_fd_size ? connection_new(s, fd, address) : NULL;
 	if (!c) {
-		refuse(s, fd, REFUSAL_CONNECTIONS, "memory");
+		refuse(s, fd, address, REFUSAL_CONNECTIONS);
 		return;
 	}
-	if (connections_of_address(s, c) > s->o.max_connections_per_address) {
+	enum refusal refusal = limits_admit(s, c, clock_mono_ns());
+	if (refusal != REFUSAL_NONE) {
 		connection_discard(c);
-		refuse(s, fd, REFUSAL_CONNECTIONS_OF_ADDRESS, "--max-connections-per-address");
+		refuse(s, fd, address, refusal);
 		return;
 	}
+	connection_watch(c);
 	struct MHD_Daemon *worker = s->workers[s->next_worker++ % s->worker_count];
 	/* With MHD_YES the worker may be done with the connection already; with MHD_NO the descriptor is closed and no worker knows of it. */
 	if (MHD_add_connection(worker, fd, (const struct sockaddr *)address, address_n) != MHD_YES)
@@ -101,7 +102,7 @@ static bool must_hold_back(struct http_server *s)
 	atomic_store(&s->full, true);
 	if (!is_full(s) || !somebody_waits(s)) /* one may have gone before it could see the flag */
 		return false;
-	connections_evict(s, clock_mono_ns());
+	limits_make_room(s, clock_mono_ns());
 	return true;
 }
 
@@ -111,21 +112,22 @@ static void *acceptor_main(void *server)
 	int64_t next_reap = clock_mono_ns() + REAP_NS, pause_ms = 0;
 	while (!atomic_load(&s->stop_accepting)) {
 		bool hold_back = pause_ms || must_hold_back(s);
-		struct pollfd wait[2] = { { .fd = s->wake_fd, .events = POLLIN },
-					  { .fd = hold_back ? -1 : s->listener.fd, .events = POLLIN } };
+		struct pollfd wait[3] = { { .fd = s->wake_fd, .events = POLLIN },
+					  { .fd = hold_back ? -1 : s->listener.fd, .events = POLLIN },
+					  { .fd = s->finished_fd, .events = POLLIN } };
 		int64_t until_reap_ms = (next_reap - clock_mono_ns()) / 1000000 + 1;
 		int64_t timeout = pause_ms && pause_ms < until_reap_ms ? pause_ms : until_reap_ms;
-		int ready = poll(wait, 2, timeout > 0 ? (int)timeout : 0);
+		int ready = poll(wait, 3, timeout > 0 ? (int)timeout : 0);
 		pause_ms = 0;
 		if (ready > 0 && wait[0].revents)
 			clear_wake(s->wake_fd);
 		if (ready > 0 && wait[1].revents)
 			accept_some(s, &pause_ms);
 		int64_t now = clock_mono_ns();
-		if (now >= next_reap) {
-			connections_reap(s, now);
-			next_reap = now + REAP_NS;
-		}
+		if (ready > 0 && wait[2].revents && connections_finished(s) && next_reap > now + REAP_SOON_NS)
+			next_reap = now + REAP_SOON_NS;
+		if (now >= next_reap)
+			next_reap = now + (connections_reap(s, now) ? REAP_SOON_NS : REAP_NS);
 	}
 	return NULL;
 }

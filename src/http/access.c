@@ -21,6 +21,8 @@ static bool same_secret(struct slice x, struct slice y)
 	return hashed && equal_constant_time(hash_x, hash_y, sizeof hash_x);
 }
 
+bool access_is_open(const struct access_options *o) { return slice_is_none(o->service_token) && slice_is_none(o->tenant_secret); }
+
 bool access_is_service(const struct access_options *o, struct slice authorization)
 {
 	struct slice token = bearer(authorization);
@@ -55,7 +57,7 @@ static struct slice tenant_of_jwt(struct slice token, struct slice secret, int64
 enum access_result access_decide(const struct access_options *o, struct slice authorization, struct slice user_id, int64_t now_s,
 	struct arena *a, struct slice *ret_tenant)
 {
-	bool open = slice_is_none(o->service_token) && slice_is_none(o->tenant_secret);
+	bool open = access_is_open(o);
 	bool named = !slice_is_none(user_id);
 	struct slice tenant = SLICE_NONE;
 	if (!open) {

@@ -26,6 +26,9 @@ enum access_result {
 enum access_result access_decide(const struct access_options *o, struct slice authorization, struct slice user_id, int64_t now_s,
 	struct arena *a, struct slice *ret_tenant);
 
+/* Is no token configured? */
+bool access_is_open(const struct access_options *o);
+
 /* Is it the service token? */
 bool access_is_service(const struct access_options *o, struct slice authorization);
 

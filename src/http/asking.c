@@ -30,7 +30,11 @@ bool query_read(struct connection *c, const struct query_parameter *known, size_
 
 static enum access_result decide(struct connection *c, struct slice user_id, struct slice *ret_tenant)
 {
-	return access_decide(&c->server->access, c->request.head.authorization, user_id, clock_wall_ms() / 1000, c->arena, ret_tenant);
+	const struct access_options *o = &c->server->access;
+	enum access_result result = access_decide(o, c->request.head.authorization, user_id, clock_wall_ms() / 1000, c->arena, ret_tenant);
+	if (result == ACCESS_OK && !access_is_open(o))
+		limits_proved(c);
+	return result;
 }
 
 static bool answer_access(struct connection *c, enum access_result result, unsigned other_tenant_status, enum MHD_Result *ret_answered)

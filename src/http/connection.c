@@ -5,8 +5,10 @@
  * The rest of a connection belongs to its worker, or, from connection_suspend to connection_resume, to the writer or a reader. */
 #include "http/internal.h"
 
-#include <poll.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -14,23 +16,9 @@
 #include "base/log.h"
 
 #define MS_NS 1000000
-#define EVICT_IDLE_NS 1000000000
 #define LEFT_ALONE_NS 500000000
-
-static void set_address(struct connection *c, const struct sockaddr_storage *from)
-{
-	if (from->ss_family == AF_INET) {
-		const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)from;
-		c->address.s6_addr[10] = c->address.s6_addr[11] = 0xff;
-		memcpy(&c->address.s6_addr[12], &v4->sin_addr, 4);
-		c->has_address = true;
-	} else if (from->ss_family == AF_INET6) {
-		const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)from;
-		bool mapped = IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr);
-		memcpy(&c->address, &v6->sin6_addr, mapped ? 16 : 8); /* one subscriber has 2^64 of them */
-		c->has_address = true;
-	}
-}
+#define IDLE_LOOK_NS 1000000000   /* so long an idle connection is not looked at for the beginning of a request line */
+#define CLOCKS_DIFFER_NS 50000000 /* the kernel counts in its own ticks */
 
 /* Under the lock. */
 static void unlist(struct connection *c)
@@ -62,7 +50,8 @@ struct connection *connection_new(struct http_server *s, int fd, const struct so
 	c->server = s;
 	c->fd = fd;
 	c->request.refusal = REFUSAL_NONE;
-	set_address(c, address);
+	c->peer = c->client = address_of_socket(address);
+	c->from_proxy = networks_have(&s->trusted, c->peer);
 	atomic_init(&c->state, CONNECTION_IDLE);
 	atomic_init(&c->since_ns, clock_mono_ns());
 	pthread_mutex_lock(&s->connections_lock);
@@ -75,6 +64,7 @@ struct connection *connection_new(struct http_server *s, int fd, const struct so
 		c->next->previous = c;
 	s->connections = s->by_fd[fd] = c;
 	s->connection_count++;
+	c->generation = ++s->generations;
 	pthread_mutex_unlock(&s->connections_lock);
 	if (dropped)
 		connection_free(dropped);
@@ -164,8 +154,7 @@ static int64_t allowed_ns(const struct connection *c, const struct http_options 
 	return 0;
 }
 
-/* Under the lock. The worker sees the end of the stream and closes. The descriptor of one that no worker has begun with may be another's. */
-static void end(struct connection *c)
+void connection_end(struct connection *c)
 {
 	if (atomic_load(&c->started) && !atomic_exchange(&c->ended, true))
 		shutdown(c->fd, SHUT_RDWR);
@@ -176,59 +165,131 @@ static bool is_idle(const struct connection *c)
 	return atomic_load_explicit(&c->state, memory_order_relaxed) == CONNECTION_IDLE;
 }
 
-/* Has the client finished sending, and nothing come of it for a while? libmicrohttpd does not see an end that came together with the last
- * bytes. */
-static bool is_left_alone(const struct connection *c, int64_t idle_ns)
+/* Is there a request of which not all has come? */
+static bool is_incomplete(const struct connection *c)
 {
-	struct pollfd end_of_stream = { .fd = c->fd, .events = POLLRDHUP };
-	return is_idle(c) && idle_ns > LEFT_ALONE_NS && atomic_load(&c->started) && poll(&end_of_stream, 1, 0) > 0;
+	int state = atomic_load_explicit(&c->state, memory_order_relaxed);
+	return (state == CONNECTION_HEAD || state == CONNECTION_BODY) && !atomic_load_explicit(&c->complete, memory_order_relaxed);
 }
 
-void connections_reap(struct http_server *s, int64_t now_ns)
+/* Since when nothing has come, by the kernel's account, which libmicrohttpd does not pass on; 0 where it cannot be told (a Unix socket). */
+static int64_t silent_since_ns(const struct connection *c, int64_t now_ns)
+{
+	struct tcp_info info = { .tcpi_last_data_recv = 0 };
+	socklen_t n = sizeof info;
+	if (!c->peer.is_ip || !atomic_load(&c->started) || getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &n) != 0)
+		return 0;
+	return now_ns - (int64_t)info.tcpi_last_data_recv * MS_NS;
+}
+
+static bool all_is_read(const struct connection *c)
+{
+	int unread = 0;
+	return atomic_load(&c->started) && ioctl(c->fd, FIONREAD, &unread) == 0 && unread == 0;
+}
+
+/* Half a request, and nothing more for a while. */
+static bool has_stalled(const struct connection *c, int64_t spent_ns, int64_t now_ns)
+{
+	int64_t allowed = c->server->o.stall_timeout_ms * MS_NS;
+	if (!is_incomplete(c) || spent_ns < allowed || !all_is_read(c))
+		return false;
+	int64_t silent = silent_since_ns(c, now_ns);
+	return silent && now_ns - silent >= allowed;
+}
+
+/* A request line that drips in on a connection that was served before looks idle to libmicrohttpd. What has come since the last answer is
+ * the beginning of one, and has a request's time. */
+static bool drips_its_line(struct connection *c, int64_t since_ns, int64_t now_ns)
+{
+	if (!is_idle(c) || !atomic_load_explicit(&c->served, memory_order_relaxed) || now_ns - since_ns < IDLE_LOOK_NS)
+		return false;
+	if (c->line_since_ns < since_ns)
+		c->line_since_ns = silent_since_ns(c, now_ns) > since_ns + CLOCKS_DIFFER_NS ? now_ns : 0;
+	return c->line_since_ns && now_ns - c->line_since_ns >= c->server->o.request_timeout_ms * MS_NS;
+}
+
+/* The client has finished sending, everything it sent is read, and it is not enough: nothing can come of this. libmicrohttpd does not see an
+ * end that came together with the last bytes. */
+static bool is_left_alone(struct connection *c, int64_t since_ns, int64_t now_ns)
+{
+	if (!c->finished || !(is_idle(c) || is_incomplete(c)) || !all_is_read(c)) {
+		c->left_since_ns = 0;
+		return false;
+	}
+	unsigned pieces = atomic_load_explicit(&c->pieces, memory_order_relaxed);
+	if (!c->left_since_ns || c->left_state_since_ns != since_ns || c->left_pieces != pieces) {
+		c->left_since_ns = now_ns;
+		c->left_state_since_ns = since_ns;
+		c->left_pieces = pieces;
+	}
+	return now_ns - c->left_since_ns >= LEFT_ALONE_NS;
+}
+
+/* Is a connection's time over? *ret_cause: what is counted, REFUSAL_NONE where no request is cut off. */
+static bool is_over(struct connection *c, int64_t now_ns, enum refusal *ret_cause)
+{
+	int64_t allowed = allowed_ns(c, &c->server->o), since = atomic_load_explicit(&c->since_ns, memory_order_relaxed), spent = now_ns - since;
+	*ret_cause = REFUSAL_NONE;
+	if (allowed && spent >= allowed) {
+		*ret_cause = is_idle(c) ? REFUSAL_NONE : REFUSAL_DEADLINE;
+		return true;
+	}
+	if (is_left_alone(c, since, now_ns)) {
+		*ret_cause = is_idle(c) ? REFUSAL_NONE : REFUSAL_BROKEN_OFF;
+		return true;
+	}
+	if (drips_its_line(c, since, now_ns))
+		*ret_cause = REFUSAL_DEADLINE;
+	else if (has_stalled(c, spent, now_ns))
+		*ret_cause = REFUSAL_STALLED;
+	return *ret_cause != REFUSAL_NONE;
+}
+
+bool connections_reap(struct http_server *s, int64_t now_ns)
 {
 	int64_t late = 0;
+	bool look_soon = false;
 	pthread_mutex_lock(&s->connections_lock);
 	for (struct connection *c = s->connections; c; c = c->next) {
-		int64_t allowed = allowed_ns(c, &s->o), spent = now_ns - atomic_load_explicit(&c->since_ns, memory_order_relaxed);
-		bool over = allowed && spent >= allowed;
-		if (atomic_load(&c->ended) || (!over && !is_left_alone(c, spent)))
+		enum refusal cause;
+		if (atomic_load(&c->ended))
 			continue;
-		if (over && !is_idle(c)) {
-			refusal_count(s, REFUSAL_DEADLINE);
-			late++;
+		if (!is_over(c, now_ns, &cause)) {
+			look_soon |= c->left_since_ns != 0;
+			continue;
 		}
-		end(c);
+		refusal_count(s, cause);
+		late += cause == REFUSAL_DEADLINE || cause == REFUSAL_STALLED;
+		connection_end(c);
 	}
 	pthread_mutex_unlock(&s->connections_lock);
 	if (late)
-		log_warn("requests_too_slow", LOG_I("connections", late), LOG_I("limit_ms", s->o.request_timeout_ms));
+		log_warn("requests_too_slow", LOG_I("connections", late), LOG_I("limit_ms", s->o.request_timeout_ms),
+			 LOG_I("silence_limit_ms", s->o.stall_timeout_ms));
+	return look_soon;
 }
 
-void connections_evict(struct http_server *s, int64_t now_ns)
+/* ---- clients that have finished sending; the acceptor's ---- */
+
+void connection_watch(struct connection *c)
 {
-	struct connection *oldest = NULL;
-	int64_t oldest_ns = now_ns - EVICT_IDLE_NS;
+	struct epoll_event event = { .events = EPOLLRDHUP | EPOLLONESHOT, .data.u64 = (uint64_t)c->generation << 32 | (uint32_t)c->fd };
+	(void)epoll_ctl(c->server->finished_fd, EPOLL_CTL_ADD, c->fd, &event); /* without it, the deadline sees to it */
+}
+
+bool connections_finished(struct http_server *s)
+{
+	struct epoll_event events[64];
+	int n = epoll_wait(s->finished_fd, events, 64, 0);
 	pthread_mutex_lock(&s->connections_lock);
-	for (struct connection *c = s->connections; c; c = c->next) {
-		int64_t since = atomic_load_explicit(&c->since_ns, memory_order_relaxed);
-		if (!is_idle(c) || !atomic_load(&c->started) || atomic_load(&c->ended) || since > oldest_ns)
-			continue;
-		oldest = c;
-		oldest_ns = since;
+	for (int i = 0; i < n; i++) {
+		struct connection *c = s->by_fd[(uint32_t)events[i].data.u64];
+		if (c && c->generation == (uint32_t)(events[i].data.u64 >> 32))
+			c->finished = true;
 	}
-	if (oldest)
-		end(oldest);
 	pthread_mutex_unlock(&s->connections_lock);
-}
-
-size_t connections_of_address(struct http_server *s, const struct connection *like)
-{
-	size_t n = 0;
-	pthread_mutex_lock(&s->connections_lock);
-	for (const struct connection *c = s->connections; c && like->has_address; c = c->next)
-		n += c->has_address && memcmp(&c->address, &like->address, sizeof c->address) == 0;
-	pthread_mutex_unlock(&s->connections_lock);
-	return n;
+	return n > 0;
 }
 
 size_t connections_count(struct http_server *s)

@@ -6,17 +6,17 @@
 #define ALLOW_POST "POST, OPTIONS"
 
 static const struct endpoint endpoints[] = {
-	{ "/api/webhooks/call_completed", ALLOW_POST, false, true, true, receiver_run, 0 },
-	{ "/api/webhooks/call_completed/health", ALLOW_GET, true, false, false, health_run, 0 },
-	{ "/api/calls/*/outcome", ALLOW_GET, true, false, true, outcome_run, 0 },
-	{ "/api/calls/*/events", ALLOW_GET, true, false, true, events_run, 0 },
-	{ "/api/calls/*", ALLOW_GET, true, false, true, call_run, 0 },
-	{ "/api/calls", ALLOW_GET, true, false, true, list_run, 0 },
-	{ "/api/marks", ALLOW_POST, false, true, true, marks_run, MARK_MAX_BYTES },
-	{ "/livez", ALLOW_GET, true, false, false, livez_run, 0 },
-	{ "/readyz", ALLOW_GET, true, false, false, readyz_run, 0 },
-	{ "/metrics", ALLOW_GET, true, false, false, metrics_run, 0 },
-	{ "/", ALLOW_GET, true, false, false, root_run, 0 },
+	{ "/api/webhooks/call_completed", ALLOW_POST, false, true, true, receiver_run, 0, true },
+	{ "/api/webhooks/call_completed/health", ALLOW_GET, true, false, false, health_run, 0, true },
+	{ "/api/calls/*/outcome", ALLOW_GET, true, false, true, outcome_run, 0, false },
+	{ "/api/calls/*/events", ALLOW_GET, true, false, true, events_run, 0, false },
+	{ "/api/calls/*", ALLOW_GET, true, false, true, call_run, 0, false },
+	{ "/api/calls", ALLOW_GET, true, false, true, list_run, 0, false },
+	{ "/api/marks", ALLOW_POST, false, true, true, marks_run, MARK_MAX_BYTES, false },
+	{ "/livez", ALLOW_GET, true, false, false, livez_run, 0, true },
+	{ "/readyz", ALLOW_GET, true, false, false, readyz_run, 0, true },
+	{ "/metrics", ALLOW_GET, true, false, false, metrics_run, 0, false },
+	{ "/", ALLOW_GET, true, false, false, root_run, 0, true },
 };
 
 const struct endpoint *endpoints_all(size_t *ret_count)

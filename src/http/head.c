@@ -12,6 +12,7 @@
 
 struct scan {
 	struct head head;
+	struct arena *arena;
 	const char *at; /* where the next name must begin; NULL = not looked at */
 	enum refusal refusal;
 };
@@ -20,19 +21,22 @@ struct scan {
 static const struct {
 	struct slice name;
 	size_t offset;
-	enum refusal repeated; /* REFUSAL_NONE: the first one counts */
+	enum refusal repeated; /* REFUSAL_NONE: the first one counts, or it is a list */
+	bool is_list;          /* the lines together are its value (RFC 9110, 5.3) */
 } kept[] = {
-	{ { "Host", 4 }, offsetof(struct head, host), REFUSAL_HOST_REPEATED },
-	{ { "Content-Length", 14 }, offsetof(struct head, content_length), REFUSAL_LENGTH_REPEATED },
-	{ { "Transfer-Encoding", 17 }, offsetof(struct head, transfer_encoding), REFUSAL_TRANSFER_ENCODING },
-	{ { "Authorization", 13 }, offsetof(struct head, authorization), REFUSAL_HEADER_REPEATED },
-	{ { "X-LiveKit-Signature", 19 }, offsetof(struct head, hmac_signature), REFUSAL_HEADER_REPEATED },
-	{ { "Content-Encoding", 16 }, offsetof(struct head, content_encoding), REFUSAL_HEADER_REPEATED },
-	{ { "Expect", 6 }, offsetof(struct head, expect), REFUSAL_HEADER_REPEATED },
-	{ { "Content-Type", 12 }, offsetof(struct head, content_type), REFUSAL_NONE },
-	{ { "Idempotency-Key", 15 }, offsetof(struct head, idempotency_key), REFUSAL_HEADER_REPEATED },
-	{ { "Origin", 6 }, offsetof(struct head, origin), REFUSAL_NONE },
-	{ { "If-None-Match", 13 }, offsetof(struct head, if_none_match), REFUSAL_NONE },
+	{ { "Host", 4 }, offsetof(struct head, host), REFUSAL_HOST_REPEATED, false },
+	{ { "Content-Length", 14 }, offsetof(struct head, content_length), REFUSAL_LENGTH_REPEATED, false },
+	{ { "Transfer-Encoding", 17 }, offsetof(struct head, transfer_encoding), REFUSAL_TRANSFER_ENCODING, false },
+	{ { "Authorization", 13 }, offsetof(struct head, authorization), REFUSAL_HEADER_REPEATED, false },
+	{ { "X-LiveKit-Signature", 19 }, offsetof(struct head, hmac_signature), REFUSAL_HEADER_REPEATED, false },
+	{ { "Content-Encoding", 16 }, offsetof(struct head, content_encoding), REFUSAL_HEADER_REPEATED, false },
+	{ { "Expect", 6 }, offsetof(struct head, expect), REFUSAL_HEADER_REPEATED, false },
+	{ { "Content-Type", 12 }, offsetof(struct head, content_type), REFUSAL_NONE, false },
+	{ { "Idempotency-Key", 15 }, offsetof(struct head, idempotency_key), REFUSAL_HEADER_REPEATED, false },
+	{ { "Origin", 6 }, offsetof(struct head, origin), REFUSAL_NONE, false },
+	{ { "If-None-Match", 13 }, offsetof(struct head, if_none_match), REFUSAL_NONE, false },
+	{ { "X-Forwarded-For", 15 }, offsetof(struct head, x_forwarded_for), REFUSAL_NONE, true },
+	{ { "Forwarded", 9 }, offsetof(struct head, forwarded), REFUSAL_NONE, true },
 };
 
 /* tchar of RFC 9110, 5.6.2 */
@@ -69,6 +73,18 @@ static bool is_contiguous(struct scan *s, const char *name, size_t name_n, const
 	return true;
 }
 
+static bool append_line(struct slice *field, struct slice line, struct arena *a)
+{
+	char *both = arena_alloc(a, field->n + 2 + line.n);
+	if (!both)
+		return false;
+	memcpy(both, field->p, field->n);
+	memcpy(both + field->n, ", ", 2);
+	memcpy(both + field->n + 2, line.p, line.n);
+	*field = slice_of(both, field->n + 2 + line.n);
+	return true;
+}
+
 static enum MHD_Result take_header(void *scan, enum MHD_ValueKind kind, const char *name, size_t name_n, const char *value, size_t value_n)
 {
 	struct scan *s = scan;
@@ -85,6 +101,9 @@ static enum MHD_Result take_header(void *scan, enum MHD_ValueKind kind, const ch
 			*field = slice_trim(slice_of(value, value_n));
 		} else if (kept[i].repeated != REFUSAL_NONE) {
 			s->refusal = kept[i].repeated;
+			return MHD_NO;
+		} else if (kept[i].is_list && !append_line(field, slice_trim(slice_of(value, value_n)), s->arena)) {
+			s->refusal = REFUSAL_BODY_MEMORY;
 			return MHD_NO;
 		}
 		break;
@@ -114,10 +133,10 @@ static bool layout_is_known(void)
 	return strcmp(MHD_get_version(), "0.9.75") == 0;
 }
 
-enum refusal head_read(struct MHD_Connection *mhd, const char *method, const char *version, struct request *r)
+enum refusal head_read(struct MHD_Connection *mhd, const char *method, const char *version, struct arena *a, struct request *r)
 {
 	bool look = layout_is_known();
-	struct scan s = { .at = look ? version + strlen(version) + 2 : NULL, .refusal = REFUSAL_NONE };
+	struct scan s = { .arena = a, .at = look ? version + strlen(version) + 2 : NULL, .refusal = REFUSAL_NONE };
 	if (look && (method + strlen(method) + 1 != r->target_start || r->target_end + 1 != version))
 		return REFUSAL_TARGET;
 	if (!is_token(method, strlen(method)))

@@ -12,7 +12,10 @@ struct http_options {
 	struct slice listen;            /* ADDR:PORT (port 0: any free one), [V6]:PORT or unix:PATH */
 	int inherited_fd;               /* a listening socket that is taken instead; 0 = none */
 	size_t max_body_bytes, max_connections, max_connections_per_address;
-	int64_t request_timeout_ms, idle_timeout_ms;
+	size_t max_connections_unauthenticated; /* 0 = half of max_connections */
+	int64_t request_timeout_ms, stall_timeout_ms, idle_timeout_ms;
+	struct slice trusted_proxies;   /* networks and "unix", separated by commas; none = nobody */
+	struct slice allowed_hosts;     /* names, separated by commas */
 	unsigned threads, reader_threads; /* 0 = 2 and 2 */
 	struct keyring keyring;
 	struct decode_options decode;

@@ -12,17 +12,21 @@
 #include "base/buf.h"
 #include "base/jsonw.h"
 #include "http/access.h"
+#include "http/address.h"
 #include "http/http.h"
+#include "http/known.h"
 #include "http/query.h"
 
 #define RETRY_AFTER_S "7"                /* LiveKit retries at 0, 1, 3, 7, 15 s and heeds Retry-After */
 #define MAX_TARGET_BYTES 8192            /* path and query */
 #define CONNECTION_MEMORY_BYTES 16384    /* libmicrohttpd's, so also the largest head; it clears all of it after every request */
-#define BODY_UNVERIFIED_BYTES 65536      /* of a webhook taken before its token is looked at */
-#define BODY_MEMORY_BYTES (64u << 20)    /* of all bodies larger than that together, at least */
-#define KEPT_BODY_BYTES 16384            /* a body buffer that stays with its connection */
+#define BODY_UNPROVED_BYTES 65536        /* of a body whose sender has shown nothing genuine */
+#define BODY_MEMORY_BYTES (64u << 20)    /* of all bodies larger than KEPT_BODY_BYTES together, at least */
+#define REPLY_MEMORY_BYTES (64u << 20)   /* of all replies larger than KEPT_BODY_BYTES together */
+#define KEPT_BODY_BYTES 16384            /* a body buffer that stays with its connection; what is beyond it is counted */
 #define ARENA_BYTES 8192
 #define REAP_NS 1000000000                /* between looks at everybody's deadline */
+#define REAP_SOON_NS 250000000            /* while there are clients that have finished sending */
 
 /* Why a request was refused before its handler, or a connection ended: metric label, enum, status (0 = the connection is just closed),
  * what the reply says. docs/HTTP.md lists the same. */
@@ -32,6 +36,8 @@
 	X("bad_header", REFUSAL_HEADER, 400, "a header line is malformed: folded, ended by a bare line feed, or with a character that is not allowed") \
 	X("no_host", REFUSAL_NO_HOST, 400, "the Host header is missing") \
 	X("host_repeated", REFUSAL_HOST_REPEATED, 400, "the Host header is there twice") \
+	X("host_not_allowed", REFUSAL_HOST_NOT_ALLOWED, 421, "without a token only this machine's own names are answered: localhost, a loopback address, or one of --allowed-hosts") \
+	X("not_local", REFUSAL_NOT_LOCAL, 403, "a request that a proxy passed on needs a token, and none is configured") \
 	X("length_repeated", REFUSAL_LENGTH_REPEATED, 400, "the Content-Length header is there twice") \
 	X("length_and_encoding", REFUSAL_LENGTH_AND_ENCODING, 400, "Content-Length and Transfer-Encoding exclude each other") \
 	X("transfer_encoding", REFUSAL_TRANSFER_ENCODING, 501, "the only transfer coding taken is chunked, in HTTP/1.1") \
@@ -40,10 +46,14 @@
 	X("content_encoding", REFUSAL_CONTENT_ENCODING, 415, "the body must not be compressed") \
 	X("body_too_large", REFUSAL_BODY_TOO_LARGE, 413, "the body is over the limit") \
 	X("body_memory", REFUSAL_BODY_MEMORY, 503, "too many large bodies at once") \
+	X("reply_memory", REFUSAL_REPLY_MEMORY, 503, "too many large replies at once") \
 	X("shutting_down", REFUSAL_SHUTTING_DOWN, 503, "shutting down") \
+	X("requests_of_address", REFUSAL_REQUESTS_OF_ADDRESS, 503, "too many requests of one address at once") \
 	X("connections", REFUSAL_CONNECTIONS, 0, "the limit of connections is reached") \
 	X("connections_of_address", REFUSAL_CONNECTIONS_OF_ADDRESS, 0, "the limit of connections of one address is reached") \
+	X("connections_unauthenticated", REFUSAL_CONNECTIONS_UNAUTHENTICATED, 0, "the limit of connections that have shown nothing genuine is reached") \
 	X("deadline", REFUSAL_DEADLINE, 0, "the request was not complete in time") \
+	X("stalled", REFUSAL_STALLED, 0, "nothing more came of the request for too long") \
 	X("broken_off", REFUSAL_BROKEN_OFF, 0, "the client went away, or the request was not HTTP")
 enum refusal {
 	REFUSAL_NONE = -1,
@@ -64,6 +74,7 @@ struct endpoint {
 	bool waits;        /* for the writer or a reader */
 	endpoint_fn run;
 	size_t max_body;   /* bytes; 0 = what is configured */
+	bool for_all;      /* shows nothing that needs a token, or asks for a signature itself */
 };
 
 enum reply_flag {
@@ -85,7 +96,7 @@ struct reply {
 /* The headers that matter; slices into libmicrohttpd's memory, valid until the request is answered. */
 struct head {
 	struct slice host, authorization, hmac_signature, content_type, content_encoding, content_length, expect, transfer_encoding,
-		if_none_match, idempotency_key, origin;
+		if_none_match, idempotency_key, origin, x_forwarded_for, forwarded;
 };
 
 enum read_kind { READ_OUTCOME, READ_LIST, READ_CALL, READ_EVENTS, READ_MARK };
@@ -118,12 +129,14 @@ struct request {
 	enum method method;
 	const struct endpoint *endpoint;
 	const char *target_start, *target_end; /* where it lies in libmicrohttpd's memory */
+	struct slice authority;            /* of a target that names one, else none */
 	struct slice path, query, segment; /* of a copy of the target; segment is what "*" matched, none where there is no "*" */
 	struct head head;
 	size_t body_seen;           /* bytes of the body, also of one that is dropped */
-	bool drop_body, token_looked_at, unauthorized;
-	bool complete;              /* the last byte has come */
+	bool drop_body, unauthorized;
+	bool proves_itself_whole;   /* by an HMAC of all of the body: nothing can be said before it has come */
 	size_t memory_counted;      /* of this body in http_server.body_memory */
+	size_t reply_counted;       /* of its reply in http_server.reply_memory */
 	struct signature_result signature;
 	struct decoded decoded;
 	struct ingest_item item;
@@ -136,13 +149,26 @@ struct connection {
 	struct MHD_Connection *mhd;
 	struct connection *next, *previous; /* in http_server.connections */
 	int fd;
-	struct in6_addr address;            /* IPv4 mapped; IPv6 without its last 64 bits; zero for Unix sockets */
-	bool has_address;
+	uint32_t generation;                /* tells it from others that had its descriptor */
+	struct address peer;                /* who is at the other end */
+	struct address client;              /* for whom a trusted proxy speaks in this request, else the peer; the worker's */
+	bool from_proxy;                    /* the peer is a trusted proxy */
 	_Atomic int state;                  /* enum connection_state */
 	_Atomic int64_t since_ns;           /* of the state; HEAD and BODY: of the request, then of its last byte */
+	_Atomic unsigned pieces;            /* of bodies that have come */
+	_Atomic bool complete;              /* the last byte of the request has come */
 	_Atomic bool served;                /* has had an answer */
 	_Atomic bool started;               /* a worker has it */
-	_Atomic bool ended;                 /* the acceptor has shut it down */
+	_Atomic bool ended;                 /* shut down by us */
+	_Atomic bool proved;                /* has shown a genuine signature or token; behind a trusted proxy: in this request */
+	/* limits.c, under connections_lock */
+	struct address group;               /* whose share it counts in */
+	bool counted, stranger;             /* in a share; in that of all who have shown nothing genuine */
+	/* of the reaper, under connections_lock */
+	bool finished;                      /* the client has finished sending */
+	int64_t line_since_ns;              /* half a request line is there since then; 0 = none */
+	int64_t left_since_ns, left_state_since_ns; /* finished, and nothing has come of it since then; 0 = not seen yet */
+	unsigned left_pieces;
 	struct arena *arena;
 	struct buf body;
 	struct request request;
@@ -174,20 +200,23 @@ struct http_server {
 	unsigned worker_count;
 	struct reads *reads;
 	size_t body_memory_limit;
-	_Atomic size_t body_memory;
+	_Atomic size_t body_memory, reply_memory;
 	_Atomic int64_t in_flight;      /* requests begun and not answered */
 	_Atomic int submitting;         /* threads that are about to call ingest_submit */
 	_Atomic bool draining, closed;  /* closed: nothing is submitted any more */
 	/* acceptor.c */
 	pthread_t acceptor;
 	bool acceptor_runs;
-	int wake_fd;
+	int wake_fd, finished_fd;       /* finished_fd: an epoll set of connections whose clients may finish sending */
 	_Atomic bool stop_accepting, full;
 	unsigned next_worker;
 	pthread_mutex_t connections_lock; /* holds the list, by_fd, and a connection's fd open while it is looked at */
 	struct connection *connections;
 	struct connection **by_fd;
 	size_t by_fd_size, connection_count;
+	uint32_t generations;
+	struct networks trusted;        /* proxies */
+	struct known *known;
 	/* what is logged at most once a second */
 	struct throttle log_signature[SIGNATURE_CHECK_COUNT], log_too_large, log_limit, log_store, log_full;
 };
@@ -212,17 +241,32 @@ void connection_change_state(struct connection *c, enum connection_state to);
 void connection_suspend(struct connection *c);
 /* From the thread that has it: the request's reply is set. */
 void connection_resume(struct connection *c);
-/* Ends connections whose time is over, and idle ones whose client has gone. From the acceptor, once a second. */
-void connections_reap(struct http_server *s, int64_t now_ns);
-/* Makes room by ending the connection that has been idle longest, if there is one idle for a second. */
-void connections_evict(struct http_server *s, int64_t now_ns);
-size_t connections_of_address(struct http_server *s, const struct connection *like);
+/* Under connections_lock: the worker sees the end of the stream and closes. One that no worker has begun with is left alone: its descriptor may
+ * be another's. */
+void connection_end(struct connection *c);
+/* Ends connections whose time is over, and those that nothing can come of since the client has gone. True: look again soon. From the
+ * acceptor, once a second. */
+OC_NODISCARD bool connections_reap(struct http_server *s, int64_t now_ns);
+/* From the acceptor: tells of a client that finishes sending; takes what was told, false where nothing was. */
+void connection_watch(struct connection *c);
+OC_NODISCARD bool connections_finished(struct http_server *s);
 size_t connections_count(struct http_server *s);
 /* Has every connection been idle for so long, or is there none? */
 bool connections_are_quiet(struct http_server *s, int64_t now_ns, int64_t quiet_ns);
 /* Tells every client that no answer will come any more; what they send until they see it is still read. */
 void connections_say_goodbye(struct http_server *s);
 void connections_free(struct http_server *s); /* what no worker ever told of */
+
+/* limits.c */
+/* May this new connection stay? REFUSAL_NONE, perhaps after another one was ended for it. */
+enum refusal limits_admit(struct http_server *s, struct connection *c, int64_t now_ns);
+/* The same of a request that a trusted proxy has passed on, once c->client is known. From its worker. */
+enum refusal limits_admit_request(struct connection *c);
+void limits_request_over(struct connection *c);
+/* The connection has shown a genuine signature or token. From its worker. */
+void limits_proved(struct connection *c);
+/* Ends the connection that is worth least, if there is one that may be ended. */
+void limits_make_room(struct http_server *s, int64_t now_ns);
 
 /* request.c: libmicrohttpd's callbacks */
 void *request_begin(void *server, const char *target, struct MHD_Connection *mhd);
@@ -232,7 +276,12 @@ void request_completed(void *server, struct MHD_Connection *mhd, void **connecti
 
 /* head.c */
 /* Looks at the whole head before anything else does. REFUSAL_NONE when it is in order. `r` knows where the target lies. */
-enum refusal head_read(struct MHD_Connection *mhd, const char *method, const char *version, struct request *r);
+enum refusal head_read(struct MHD_Connection *mhd, const char *method, const char *version, struct arena *a, struct request *r);
+
+/* host.c */
+/* Is it a name of this machine's own, which no page on the web can have: localhost, a loopback address, or one of `allowed` (separated by
+ * commas)? With or without a port. */
+bool host_is_own(struct slice host, struct slice allowed);
 
 /* endpoints.c */
 /* Splits the target and finds its endpoint; NULL where there is none. */
@@ -254,8 +303,8 @@ void refusal_count(struct http_server *s, enum refusal refusal);
 
 /* receiver.c */
 enum MHD_Result receiver_run(struct connection *c);
-/* The body has outgrown BODY_UNVERIFIED_BYTES: is it worth taking more of it? */
-bool receiver_token_is_genuine(struct connection *c);
+/* At the head: a webhook whose token is not genuine is not worth its body's memory. What is left to check is the body. */
+void receiver_look_at_token(struct connection *c);
 void receiver_log_too_large(struct connection *c, uint64_t bytes);
 
 /* submit.c */

@@ -20,8 +20,7 @@ static enum MHD_Result refuse(struct connection *c, const char *detail)
 /* A page on the web can make a browser on this machine post here, and does not need to see the answer. */
 static bool is_of_a_web_page(const struct connection *c)
 {
-	const struct access_options *o = &c->server->access;
-	return slice_is_none(o->service_token) && slice_is_none(o->tenant_secret) && !slice_is_none(c->request.head.origin);
+	return access_is_open(&c->server->access) && !slice_is_none(c->request.head.origin);
 }
 
 /* The event as it is kept, from the event as it was said. */

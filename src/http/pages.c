@@ -43,9 +43,14 @@ enum MHD_Result readyz_run(struct connection *c)
 enum MHD_Result metrics_run(struct connection *c)
 {
 	struct http_server *s = c->server;
-	if (!s->listener.local && !access_is_service(&s->access, c->request.head.authorization))
+	bool local = s->listener.local && (!c->from_proxy || address_is_local(c->client));
+	if (!local && !access_is_service(&s->access, c->request.head.authorization))
 		return reply_problem(c, MHD_HTTP_UNAUTHORIZED, "Unauthorized", "the metrics need the service token on a public address",
 				     REPLY_BEARER);
+	if (!local)
+		limits_proved(c);
+	metric_set(s->metrics, METRIC_HTTP_BODY_BYTES, 0, (int64_t)atomic_load(&s->body_memory));
+	metric_set(s->metrics, METRIC_HTTP_REPLY_BYTES, 0, (int64_t)atomic_load(&s->reply_memory));
 	struct reply *reply = &c->request.reply;
 	metrics_render(s->metrics, &reply->body);
 	reply->status = MHD_HTTP_OK;

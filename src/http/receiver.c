@@ -12,12 +12,21 @@ static struct signature_result verify(struct connection *c, struct slice body)
 	return signature_verify(&c->server->o.keyring, h->authorization, h->hmac_signature, body, clock_wall_ms() / 1000, c->arena);
 }
 
-bool receiver_token_is_genuine(struct connection *c)
+void receiver_look_at_token(struct connection *c)
 {
 	struct request *r = &c->request;
-	r->signature = verify(c, buf_slice(&c->body));
+	if (atomic_load_explicit(&c->proved, memory_order_relaxed))
+		return;
+	r->signature = verify(c, SLICE(""));
 	enum signature_check check = r->signature.check;
-	return r->signature.error || check == SIGNATURE_OK || check == SIGNATURE_BODY || check == SIGNATURE_HMAC /* of all of the body */;
+	if (r->signature.error)
+		return;
+	if (check == SIGNATURE_HMAC)
+		r->proves_itself_whole = true;
+	else if (check == SIGNATURE_OK || check == SIGNATURE_BODY)
+		limits_proved(c);
+	else
+		r->unauthorized = true;
 }
 
 void receiver_log_too_large(struct connection *c, uint64_t bytes)
@@ -37,11 +46,14 @@ static enum MHD_Result refuse_signature(struct connection *c)
 	struct throttle *throttle = &c->server->log_signature[result->check];
 	int64_t suppressed;
 	metric_add(c->server->metrics, METRIC_SIGNATURE, (size_t)result->check, 1);
-	if (throttle_pass(throttle, &suppressed))
-		log_warn("webhook_refused", LOG_Z("check", signature_check_name(result->check)), LOG_I("more_like_it", suppressed),
-			 LOG_Z("mend", signature_check_mend(result->check)));
+	if (throttle_pass(throttle, &suppressed)) {
+		char address[ADDRESS_TEXT_BYTES];
+		address_write(c->client, address, sizeof address);
+		log_warn("webhook_refused", LOG_Z("check", signature_check_name(result->check)), LOG_Z("address", address),
+			 LOG_I("more_like_it", suppressed), LOG_Z("mend", signature_check_mend(result->check)));
+	}
 	return reply_problem(c, MHD_HTTP_UNAUTHORIZED, "Unauthorized", "the signature was not accepted",
-			     REPLY_BEARER | (c->request.unauthorized ? REPLY_CLOSE : 0));
+			     REPLY_BEARER | (c->request.body_seen > BODY_UNPROVED_BYTES ? REPLY_CLOSE : 0));
 }
 
 enum MHD_Result receiver_run(struct connection *c)
@@ -56,6 +68,7 @@ enum MHD_Result receiver_run(struct connection *c)
 	if (r->signature.check != SIGNATURE_OK)
 		return refuse_signature(c);
 	metric_add(c->server->metrics, METRIC_SIGNATURE, SIGNATURE_OK, 1);
+	limits_proved(c);
 	bool hmac = r->signature.by_hmac;
 	struct decode_options options = c->server->o.decode;
 	options.iso_times = hmac;

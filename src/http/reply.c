@@ -8,7 +8,7 @@
 /* status, title (RFC 9110), and so the closed list of the metric's codes */
 #define STATUSES(X) \
 	X(200, "OK") X(304, "Not Modified") X(400, "Bad Request") X(401, "Unauthorized") X(403, "Forbidden") X(404, "Not Found") X(405, "Method Not Allowed") \
-	X(413, "Content Too Large") X(414, "URI Too Long") X(415, "Unsupported Media Type") X(417, "Expectation Failed") X(422, "Unprocessable Content") \
+	X(413, "Content Too Large") X(414, "URI Too Long") X(415, "Unsupported Media Type") X(417, "Expectation Failed") X(421, "Misdirected Request") X(422, "Unprocessable Content") \
 	X(500, "Internal Server Error") X(501, "Not Implemented") X(503, "Service Unavailable")
 
 static const char *const status_labels[] = {
@@ -103,11 +103,30 @@ static enum MHD_Result send_response(struct connection *c, struct MHD_Response *
 	return sent;
 }
 
+/* Large replies are counted until they are taken: who reads slowly must not fill the memory. */
+static bool count_reply(struct connection *c, const struct reply *r)
+{
+	struct http_server *s = c->server;
+	if (r->body.n <= KEPT_BODY_BYTES)
+		return true;
+	if (atomic_fetch_add(&s->reply_memory, r->body.n) + r->body.n > REPLY_MEMORY_BYTES) {
+		atomic_fetch_sub(&s->reply_memory, r->body.n);
+		return false;
+	}
+	c->request.reply_counted = r->body.n;
+	return true;
+}
+
 enum MHD_Result reply_send(struct connection *c, struct reply *r)
 {
 	if (buf_failed(&r->body)) {
 		buf_done(&r->body);
 		return MHD_NO;
+	}
+	if (!count_reply(c, r)) {
+		refusal_count(c->server, REFUSAL_REPLY_MEMORY);
+		buf_done(&r->body);
+		reply_problem_set(r, MHD_HTTP_SERVICE_UNAVAILABLE, "Unavailable", "too many large replies at once", REPLY_RETRY);
 	}
 	struct MHD_Response *response = r->body.n
 		? MHD_create_response_from_buffer(r->body.n, r->body.p, MHD_RESPMEM_MUST_FREE)

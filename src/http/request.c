@@ -8,17 +8,19 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "http/forwarded.h"
 
-/* http://host/path is the same as /path (RFC 9112, 3.2.2). */
-static struct slice without_authority(struct slice target)
+/* http://host/path is the same as /path, whatever Host says (RFC 9112, 3.2.2). */
+static struct slice without_authority(struct slice target, struct slice *ret_authority)
 {
 	static const struct slice schemes[] = { { "http://", 7 }, { "https://", 8 } };
 	for (size_t i = 0; i < 2; i++) {
-		size_t n = schemes[i].n;
+		size_t n = schemes[i].n, start = n;
 		if (target.n < n || !slice_eq_nocase(slice_of(target.p, n), schemes[i]))
 			continue;
 		while (n < target.n && target.p[n] != '/' && target.p[n] != '?')
 			n++;
+		*ret_authority = slice_of(target.p + start, n - start);
 		return slice_of(target.p + n, target.n - n);
 	}
 	return target;
@@ -32,8 +34,9 @@ static enum refusal read_target(struct request *r, struct slice target, struct a
 		if ((unsigned char)target.p[i] <= 0x20 || (unsigned char)target.p[i] >= 0x7f || target.p[i] == '#')
 			return REFUSAL_TARGET;
 	struct slice copy;
-	if (!arena_copy(a, without_authority(target), &copy))
+	if (!arena_copy(a, target, &copy))
 		return REFUSAL_BODY_MEMORY;
+	copy = without_authority(copy, &r->authority);
 	slice_split(copy, '?', &r->path, &r->query);
 	if (slice_eq(r->path, SLICE("*")) && slice_is_none(r->query))
 		return REFUSAL_NONE;
@@ -86,27 +89,38 @@ static bool is_worth_dropping(const struct connection *c, uint64_t length)
 	return slice_is_none(c->request.head.expect) && length <= 2 * (uint64_t)body_limit(c);
 }
 
-static enum MHD_Result handle_head(struct connection *c, const char *method, const char *version)
+/* What needs a token is answered without one only where none is configured, and then only to this machine, and only under a name that no
+ * page on the web can have. A header that a proxy adds tells of one, declared or not. */
+static enum refusal check_locality(const struct connection *c)
+{
+	const struct http_server *s = c->server;
+	const struct request *r = &c->request;
+	if (!r->endpoint || r->endpoint->for_all || !access_is_open(&s->access))
+		return REFUSAL_NONE;
+	bool passed_on = !slice_is_none(r->head.x_forwarded_for) || !slice_is_none(r->head.forwarded);
+	if (passed_on && !(c->from_proxy && address_is_local(c->client)))
+		return REFUSAL_NOT_LOCAL;
+	struct slice host = slice_is_none(r->authority) ? r->head.host : r->authority;
+	bool named = !s->listener.is_unix && !slice_is_none(host); /* no browser reaches a Unix socket, and none leaves Host out */
+	return named && !host_is_own(host, s->o.allowed_hosts) ? REFUSAL_HOST_NOT_ALLOWED : REFUSAL_NONE;
+}
+
+/* Everything that is told by the head, before any of the body is taken. */
+static enum refusal look_at_head(struct connection *c, const char *method, const char *version)
 {
 	struct request *r = &c->request;
-	if (r->refusal == REFUSAL_NONE)
-		r->refusal = head_read(c->mhd, method, version, r);
-	if (r->refusal != REFUSAL_NONE)
-		return reply_refusal(c, r->refusal);
+	enum refusal refusal = head_read(c->mhd, method, version, c->arena, r);
+	if (refusal != REFUSAL_NONE)
+		return refusal;
 	r->method = method_from_name(method);
-	uint64_t length;
-	r->refusal = check_body_headers(c, &length);
-	if (r->refusal == REFUSAL_BODY_TOO_LARGE) {
-		receiver_log_too_large(c, length);
-		r->drop_body = true;
-		if (!is_worth_dropping(c, length))
-			return reply_refusal(c, r->refusal);
-	} else if (r->refusal != REFUSAL_NONE) {
-		return reply_refusal(c, r->refusal);
-	}
-	r->drop_body |= !r->endpoint || !r->endpoint->post || r->method != METHOD_POST;
-	connection_change_state(c, CONNECTION_BODY);
-	return MHD_YES;
+	if (c->from_proxy)
+		c->client = forwarded_client(&c->server->trusted, c->peer, r->head.x_forwarded_for, r->head.forwarded);
+	refusal = check_locality(c);
+	if (refusal != REFUSAL_NONE)
+		return refusal;
+	if (r->endpoint && r->endpoint->run == receiver_run && r->method == METHOD_POST)
+		receiver_look_at_token(c);
+	return limits_admit_request(c);
 }
 
 static void stop_keeping_body(struct connection *c, enum refusal why)
@@ -117,28 +131,50 @@ static void stop_keeping_body(struct connection *c, enum refusal why)
 	buf_done(&c->body);
 }
 
-/* Bodies beyond the first 64 KiB are counted together, and taken only from who has shown a genuine token. */
-static bool may_grow(struct connection *c, size_t bytes)
+static bool is_proved(const struct connection *c) { return atomic_load_explicit(&c->proved, memory_order_relaxed); }
+
+/* What a connection keeps anyway is free; the rest of a body is counted with everybody's, before it is taken. Who has shown nothing genuine
+ * gets no more than half of that together. */
+static bool count_body(struct connection *c, size_t whole)
 {
 	struct request *r = &c->request;
 	struct http_server *s = c->server;
-	if (c->body.n + bytes <= BODY_UNVERIFIED_BYTES)
+	size_t beyond = whole > KEPT_BODY_BYTES ? whole - KEPT_BODY_BYTES : 0, limit = s->body_memory_limit / (is_proved(c) ? 1 : 2);
+	if (beyond <= r->memory_counted)
 		return true;
-	if (!r->token_looked_at) {
-		r->token_looked_at = true;
-		r->unauthorized = !receiver_token_is_genuine(c);
-	}
-	if (r->unauthorized) {
-		stop_keeping_body(c, REFUSAL_NONE);
+	size_t more = beyond - r->memory_counted;
+	if (atomic_fetch_add(&s->body_memory, more) + more > limit) {
+		atomic_fetch_sub(&s->body_memory, more);
 		return false;
 	}
-	if (atomic_fetch_add(&s->body_memory, bytes) + bytes > s->body_memory_limit) {
-		atomic_fetch_sub(&s->body_memory, bytes);
-		stop_keeping_body(c, REFUSAL_BODY_MEMORY);
-		return false;
-	}
-	r->memory_counted += bytes;
+	r->memory_counted += more;
 	return true;
+}
+
+static enum MHD_Result handle_head(struct connection *c, const char *method, const char *version)
+{
+	struct request *r = &c->request;
+	if (r->refusal == REFUSAL_NONE)
+		r->refusal = look_at_head(c, method, version);
+	if (r->refusal != REFUSAL_NONE)
+		return reply_refusal(c, r->refusal);
+	uint64_t length;
+	r->refusal = check_body_headers(c, &length);
+	if (r->refusal == REFUSAL_BODY_TOO_LARGE) {
+		receiver_log_too_large(c, length);
+		r->drop_body = true;
+		if (!is_worth_dropping(c, length))
+			return reply_refusal(c, r->refusal);
+	} else if (r->refusal != REFUSAL_NONE) {
+		return reply_refusal(c, r->refusal);
+	}
+	r->drop_body |= r->unauthorized || !r->endpoint || !r->endpoint->post || r->method != METHOD_POST;
+	if (!r->drop_body && length > KEPT_BODY_BYTES && is_proved(c) && !(count_body(c, (size_t)length) && buf_reserve(&c->body, (size_t)length))) {
+		stop_keeping_body(c, REFUSAL_BODY_MEMORY);
+		return reply_refusal(c, r->refusal);
+	}
+	connection_change_state(c, CONNECTION_BODY);
+	return MHD_YES;
 }
 
 static enum MHD_Result take_body(struct connection *c, const char *p, size_t n)
@@ -146,6 +182,7 @@ static enum MHD_Result take_body(struct connection *c, const char *p, size_t n)
 	struct request *r = &c->request;
 	size_t limit = body_limit(c);
 	r->body_seen += n;
+	atomic_fetch_add_explicit(&c->pieces, 1, memory_order_relaxed);
 	if (r->body_seen > limit && r->refusal == REFUSAL_NONE) {
 		receiver_log_too_large(c, r->body_seen);
 		stop_keeping_body(c, REFUSAL_BODY_TOO_LARGE);
@@ -154,11 +191,15 @@ static enum MHD_Result take_body(struct connection *c, const char *p, size_t n)
 		refusal_count(c->server, REFUSAL_BODY_TOO_LARGE);
 		return MHD_NO;
 	}
-	if (!r->drop_body && may_grow(c, n)) {
+	if (r->drop_body)
+		return MHD_YES;
+	bool may_grow = c->body.n + n <= BODY_UNPROVED_BYTES || is_proved(c) || r->proves_itself_whole;
+	if (may_grow && count_body(c, c->body.n + n))
 		buf_put(&c->body, slice_of(p, n));
-		if (buf_failed(&c->body))
-			stop_keeping_body(c, REFUSAL_BODY_MEMORY);
-	}
+	else
+		stop_keeping_body(c, REFUSAL_BODY_MEMORY);
+	if (buf_failed(&c->body))
+		stop_keeping_body(c, REFUSAL_BODY_MEMORY);
 	return MHD_YES;
 }
 
@@ -194,12 +235,12 @@ static enum MHD_Result run(struct connection *c)
 static enum MHD_Result body_is_complete(struct connection *c)
 {
 	struct request *r = &c->request;
-	bool again = r->complete;
+	bool again = atomic_load_explicit(&c->complete, memory_order_relaxed);
 	if (!again) {
 		r->last_byte_ns = clock_mono_ns();
 		atomic_store_explicit(&c->since_ns, r->last_byte_ns, memory_order_relaxed); /* from here on the time is ours */
 	}
-	r->complete = true;
+	atomic_store_explicit(&c->complete, true, memory_order_relaxed);
 	return again || !r->endpoint || !r->endpoint->waits ? run(c) : MHD_YES;
 }
 
@@ -238,8 +279,9 @@ void request_completed(void *server, struct MHD_Connection *mhd, void **connecti
 		atomic_store_explicit(&c->served, true, memory_order_relaxed);
 	else if (!atomic_load(&c->ended) && c->request.refusal == REFUSAL_NONE)
 		refusal_count(s, REFUSAL_BROKEN_OFF);
-	if (c->request.memory_counted)
-		atomic_fetch_sub(&s->body_memory, c->request.memory_counted);
+	atomic_fetch_sub(&s->body_memory, c->request.memory_counted);
+	atomic_fetch_sub(&s->reply_memory, c->request.reply_counted);
+	limits_request_over(c);
 	buf_done(&c->request.reply.body);
 	memset(&c->request, 0, sizeof c->request);
 	c->request.refusal = REFUSAL_NONE;
@@ -249,6 +291,7 @@ void request_completed(void *server, struct MHD_Connection *mhd, void **connecti
 		buf_clear(&c->body);
 	if (c->arena)
 		arena_reset(c->arena);
+	atomic_store_explicit(&c->complete, false, memory_order_relaxed);
 	connection_change_state(c, CONNECTION_IDLE);
 	atomic_fetch_sub_explicit(&s->in_flight, 1, memory_order_release);
 }

@@ -5,7 +5,9 @@
  * One thread starts and ends it. */
 #include "http/internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -17,6 +19,7 @@
 #define DEFAULT_CONNECTIONS 1000
 #define DEFAULT_CONNECTIONS_OF_ADDRESS 500
 #define DEFAULT_REQUEST_MS 10000
+#define DEFAULT_STALL_MS 5000
 #define DEFAULT_IDLE_MS 120000
 #define MIN_TENANT_SECRET_BYTES 32
 #define OTHER_DESCRIPTORS 4096 /* of databases, logs and the like, below the connections' */
@@ -33,6 +36,9 @@ static void set_defaults(struct http_options *o)
 	o->max_connections = o->max_connections ? o->max_connections : DEFAULT_CONNECTIONS;
 	if (!o->max_connections_per_address)
 		o->max_connections_per_address = DEFAULT_CONNECTIONS_OF_ADDRESS;
+	if (!o->max_connections_unauthenticated)
+		o->max_connections_unauthenticated = (o->max_connections + 1) / 2;
+	o->stall_timeout_ms = o->stall_timeout_ms ? o->stall_timeout_ms : DEFAULT_STALL_MS;
 	o->request_timeout_ms = o->request_timeout_ms ? o->request_timeout_ms : DEFAULT_REQUEST_MS;
 	o->idle_timeout_ms = o->idle_timeout_ms ? o->idle_timeout_ms : DEFAULT_IDLE_MS;
 }
@@ -109,7 +115,23 @@ static bool start_parts(struct http_server *s)
 	s->by_fd_size = s->o.max_connections + OTHER_DESCRIPTORS;
 	s->by_fd = calloc(s->by_fd_size, sizeof s->by_fd[0]);
 	s->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	return s->by_fd && s->wake_fd >= 0 && reads_start(s, &s->reads) == OC_OK && workers_start(s) && acceptor_start(s) == OC_OK;
+	s->finished_fd = epoll_create1(EPOLL_CLOEXEC);
+	s->known = known_new();
+	return s->by_fd && s->wake_fd >= 0 && s->finished_fd >= 0 && s->known && reads_start(s, &s->reads) == OC_OK && workers_start(s) && acceptor_start(s) == OC_OK;
+}
+
+static int read_trusted(const struct http_options *o, struct arena *a, struct networks *ret, struct slice *ret_message)
+{
+	struct slice bad = SLICE_NONE;
+	int r = slice_is_none(o->trusted_proxies) ? OC_OK : networks_parse(o->trusted_proxies, a, ret, &bad);
+	if (r != OC_INVALID)
+		return r;
+	char text[200];
+	snprintf(text, sizeof text, "--trusted-proxy: \"%.*s\" is no network: expected such as 10.0.0.0/8, 192.0.2.7, 2001:db8::/32 or unix",
+		 (int)(bad.n < 60 ? bad.n : 60), bad.p);
+	if (!arena_copy(a, slice_cstr(text), ret_message))
+		return OC_NOMEM;
+	return OC_CONFIG;
 }
 
 int http_start(const struct http_options *o, struct ingest *in, struct metrics *m, struct arena *message_arena, struct http_server **ret,
@@ -128,11 +150,13 @@ int http_start(const struct http_options *o, struct ingest *in, struct metrics *
 	s->access = (struct access_options){ .service_token = o->service_token, .tenant_secret = o->tenant_secret };
 	s->ingest = in;
 	s->metrics = m;
-	s->wake_fd = s->listener.fd = -1;
+	s->wake_fd = s->finished_fd = s->listener.fd = -1;
 	s->body_memory_limit = 4 * s->o.max_body_bytes > BODY_MEMORY_BYTES ? 4 * s->o.max_body_bytes : BODY_MEMORY_BYTES;
 	pthread_mutex_init(&s->connections_lock, NULL);
-	int r = o->inherited_fd ? listener_adopt(o->inherited_fd, &s->listener, ret_message)
-				: listener_open(o->listen, message_arena, &s->listener, ret_message);
+	int r = read_trusted(o, message_arena, &s->trusted, ret_message);
+	if (r == OC_OK)
+		r = o->inherited_fd ? listener_adopt(o->inherited_fd, &s->listener, ret_message)
+				    : listener_open(o->listen, message_arena, &s->listener, ret_message);
 	if (r == OC_OK) {
 		declare_metrics(m);
 		if (!start_parts(s)) {
@@ -160,8 +184,7 @@ static bool wait_until_answered(struct http_server *s, int64_t timeout_ms, int64
 		if (now >= until)
 			return false;
 		if (now >= next_reap) {
-			connections_reap(s, now);
-			next_reap = now + REAP_NS;
+			next_reap = now + (connections_reap(s, now) ? REAP_SOON_NS : REAP_NS);
 		}
 		nanosleep(&(struct timespec){ .tv_nsec = POLL_MS * 1000000 }, NULL);
 	}
@@ -200,6 +223,9 @@ void http_free(struct http_server *s)
 	connections_free(s);
 	if (s->wake_fd >= 0)
 		close(s->wake_fd);
+	if (s->finished_fd >= 0)
+		close(s->finished_fd);
+	known_free(s->known);
 	pthread_mutex_destroy(&s->connections_lock);
 	free(s->workers);
 	free(s->by_fd);

@@ -111,7 +111,7 @@ def _choices(bodies: list[bytes]) -> list[bytes]:
 
 
 SEEDS = {
-    "access": _access, "config": lambda: _texts(CONFIGS), "decode": _bodies, "facts": list, "jdoc": lambda: _bodies()[:20] + _texts(JSONS), "jwt": _jwt,
+    "access": _access, "config": lambda: _texts(CONFIGS), "decode": _bodies, "facts": list, "forwarded": list, "jdoc": lambda: _bodies()[:20] + _texts(JSONS), "jwt": _jwt,
     "keyring": lambda: _texts(KEYRINGS), "livekit_api": _api_replies, "log": lambda: _texts(TEXTS), "mark": lambda: [json.dumps(m).encode() for m in MARKS],
     "overrides": list, "query": lambda: _texts(QUERIES), "recording": lambda: [p.read_bytes() for p in sorted(captures.FOLDER.glob("out-4*.jsonl"))],
     "redact": _bodies, "routes": list, "spelling": lambda: _choices(_bodies()), "stored": _stored, "times": lambda: _texts(TIMES),

@@ -200,28 +200,6 @@ def test_slow_clients_starve_nobody(start_daemon):
         s.close()
 
 
-def test_connections_of_one_address_are_limited(start_daemon):
-    daemon = start_daemon("--max-connections-per-address", "8")
-    held = [daemon.connect(timeout_s=5) for _ in range(8)]
-    for connection in held:
-        assert daemon.request("GET", "/livez", connection=connection).status == 200
-    with pytest.raises(OSError):
-        ninth = daemon.connect(timeout_s=3)
-        reply = daemon.request("GET", "/livez", connection=ninth)
-        if reply.status == 503:
-            raise OSError("refused by an answer")
-    for connection in held:
-        connection.close()
-    deadline = time.monotonic() + 5
-    while True:
-        try:
-            assert daemon.get("/livez").status == 200
-            break
-        except OSError:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-
-
 # ---- reading ----
 
 @pytest.fixture

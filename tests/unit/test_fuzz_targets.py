@@ -23,6 +23,7 @@ PARSERS = [
     ("bearer tokens, user_id", "access_decide access_is_service access_user_id_is_valid", "access"),
     ("posted and kept marks", "mark_parse mark_decode decode_kept", "mark"),
     ("Idempotency-Key, If-None-Match, path, query, cursors", "mark_key_is_valid etag_matches endpoint_find percent_decode query_parse cursor_decode events_cursor_decode", "query"),
+    ("whom a proxy speaks for, Host, --trusted-proxy", "forwarded_client address_parse networks_parse host_is_own", "forwarded"),
     ("times", "rfc3339_parse iso_time_to_s", "times"),
     ("routes file", "routes_parse", "routes"),
     ("overrides file", "overrides_parse", "overrides"),

@@ -47,6 +47,7 @@ ELSEWHERE = [
     ("http", "asking", "tests/system/test_tenants.py"),
     ("http", "list pages reads reply throttle", "tests/system/test_http.py"),
     ("http", "acceptor connection head request", "tests/wire/test_http_wire.py"),
+    ("http", "limits", "tests/wire/test_http_limits.py"),
     ("http", "receiver submit", "tests/system/test_refusals.py"),
     ("http", "server", "tests/system/test_stop.py"),
     ("ingest", "watcher watcher_ask watcher_http", "tests/system/test_watcher.py"),

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.integration
 MAX_BODY = 200_000
 REQUEST_TIMEOUT_S = 2
 GET = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+READ = b"GET /api/calls?user_id=u HTTP/1.1\r\nHost: localhost\r\n\r\n"
 LAST = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 
@@ -200,7 +201,7 @@ def test_a_client_that_stops_sending_still_gets_its_answer(wire: Daemon):
     body = json.dumps(CallMaker().event("room_started", 0)).encode()
     token = signing.sign(body)["Authorization"].encode()
     request = post(b"Host: x\r\nAuthorization: " + token + b"\r\nContent-Length: %d\r\n" % len(body), body)
-    for data in (GET, b"GET /api/calls?user_id=u HTTP/1.1\r\nHost: x\r\n\r\n", request):
+    for data in (GET, READ, request):
         with socket.create_connection(("127.0.0.1", wire.port), timeout=5) as s:
             s.sendall(data)
             s.shutdown(socket.SHUT_WR)
@@ -296,7 +297,7 @@ def test_head_has_the_headers_of_get_and_no_body(wire: Daemon):
 
 def test_pipelined_reads_are_answered_in_order(wire: Daemon):
     paths = ["/livez", "/api/calls?user_id=u", "/readyz", "/api/calls/x/outcome?user_id=u", "/nothing", "/livez"] * 5
-    got, _ = exchange(wire, b"".join(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % p.encode() for p in paths) + LAST, 10)
+    got, _ = exchange(wire, b"".join(b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % p.encode() for p in paths) + LAST, 10)
     assert statuses(got) == [200, 200, 200, 404, 404, 200] * 5 + [200]
 
 
@@ -360,7 +361,7 @@ def test_descriptors_come_back_however_connections_end(wire: Daemon):
     before = descriptors()
     for n in range(100):
         s = socket.create_connection(("127.0.0.1", wire.port), timeout=5)
-        s.sendall((GET, GET[:9], b"", b"GET /api/calls?user_id=u HTTP/1.1\r\nHost: x\r\n\r\n", b"\0" * 9, GET * 50)[n % 6])
+        s.sendall((GET, GET[:9], b"", READ, b"\0" * 9, GET * 50)[n % 6])
         if n % 2:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         if n % 6 == 0:
