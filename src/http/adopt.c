@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-union address {
+union socket_address {
 	struct sockaddr any;
 	struct sockaddr_in v4;
 	struct sockaddr_in6 v6;
@@ -17,7 +17,7 @@ union address {
 	struct sockaddr_storage storage;
 };
 
-static bool address_of(int fd, union address *ret, socklen_t *ret_n)
+static bool address_of(int fd, union socket_address *ret, socklen_t *ret_n)
 {
 	memset(ret, 0, sizeof *ret);
 	*ret_n = sizeof *ret;
@@ -26,7 +26,7 @@ static bool address_of(int fd, union address *ret, socklen_t *ret_n)
 
 bool http_socket_is_local(int fd)
 {
-	union address at;
+	union socket_address at;
 	socklen_t n;
 	if (!address_of(fd, &at, &n))
 		return false;
@@ -46,7 +46,7 @@ static bool option_is(int fd, int option, int wanted)
 }
 
 /* An abstract Unix socket's name begins with NUL and is shown with @ for it. */
-static void put_address(struct listener *l, const union address *at, socklen_t n)
+static void put_address(struct listener *l, const union socket_address *at, socklen_t n)
 {
 	char host[INET6_ADDRSTRLEN] = "", port[8] = "";
 	if (at->any.sa_family == AF_UNIX) {
@@ -62,7 +62,7 @@ static void put_address(struct listener *l, const union address *at, socklen_t n
 int listener_adopt(int fd, struct listener *ret, struct slice *ret_message)
 {
 	struct listener l = { .fd = fd, .local = http_socket_is_local(fd), .path = "" };
-	union address at;
+	union socket_address at;
 	socklen_t n;
 	int flags = fcntl(fd, F_GETFL);
 	if (flags < 0 || !address_of(fd, &at, &n)) {
