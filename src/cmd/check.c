@@ -13,6 +13,7 @@
 
 #define LEAST_SECRET 32        /* bytes; LiveKit warns below it too */
 #define LEAST_SERVICE_TOKEN 20
+#define LOOK_WHOLE_MS 30000
 #define ROUTES_MAX_BYTES ((size_t)1024 * 1024)
 
 static void put_item(const char *state, const char *item) { printf("%-4s  %-20s  ", state, item); }
@@ -176,6 +177,29 @@ static void check_durability(struct checking *c, const struct store_options *o)
 		check_ok("durability", "%.*s", SLICE_FMT(words));
 	else
 		check_fail(c, "durability", lacks, "turn it on (ALTER SYSTEM, then pg_reload_conf())");
+/* The way back from a damaged file: nothing that comes meanwhile is lost, it waits in the spool. */
+static void check_whole(struct checking *c, const struct store_options *o)
+{
+	enum store_whole whole = STORE_NOT_ASKED;
+	struct slice message = SLICE_NONE, path = o->url;
+	int r = store_look_whole(o, LOOK_WHOLE_MS, c->arena, &whole, &message);
+	if (slice_starts_with(path, SLICE("sqlite:")))
+		path = slice_of(path.p + 7, path.n - 7);
+	if (r) {
+		check_fail(c, "integrity", slice_is_none(message) ? slice_cstr(oc_error_text(r)) : message, "");
+		return;
+	}
+	switch (whole) {
+	case STORE_WHOLE: check_ok("integrity", "every page and index"); break;
+	case STORE_WHOLE_SO_FAR: check_ok("integrity", "no fault found in %d s; all of it: sqlite3 %.*s 'PRAGMA integrity_check'", LOOK_WHOLE_MS / 1000, SLICE_FMT(path)); break;
+	case STORE_NOT_ASKED: check_skip("integrity", "PostgreSQL has tools of its own for that: data checksums, pg_amcheck"); break;
+	case STORE_DAMAGED:
+		check_fail(c, "integrity",
+			arena_text(c->arena, "the file is damaged (%.*s): stop outcomed; save what can be read: sqlite3 %.*s .recover | sqlite3 %.*s.new (or take the "
+				"last backup)", SLICE_FMT(message), SLICE_FMT(path), SLICE_FMT(path)),
+			"put that in its place, without the old -wal and -shm; start outcomed, which adds what came meanwhile from its spool; then run: outcomed replay");
+		break;
+	}
 }
 
 static void check_database(struct checking *c)
@@ -188,6 +212,8 @@ static void check_database(struct checking *c)
 	int r = migrate_status(&o, c->arena, &st, &message);
 	if (r) {
 		check_fail(c, "database", slice_is_none(message) ? slice_cstr(oc_error_text(r)) : message, "");
+		if (r == OC_IO)
+			check_whole(c, &o);
 		return;
 	}
 	if (store_url_for_log(o.url, c->arena, &url) != 0)
@@ -206,6 +232,7 @@ static void check_database(struct checking *c)
 	check_parts(c, parts, count, SCHEMA_INDEX, "indexes");
 	check_insert(&st);
 	check_durability(c, &o);
+	check_whole(c, &o);
 }
 
 static int run_check(const struct command_line *line)

@@ -71,10 +71,11 @@ static int raise_file_limit(struct serving *s)
 	return OC_CONFIG;
 }
 
-/* SIGHUP stops too, for terminals that close, unless nohup had it ignored. */
+/* SIGHUP stops too, for terminals that close, unless nohup had it ignored. A file that may not grow (ulimit -f) is an error of the disk. */
 static void block_signals(sigset_t *set)
 {
 	struct sigaction hup;
+	signal(SIGXFSZ, SIG_IGN);
 	sigemptyset(set);
 	sigaddset(set, SIGTERM);
 	sigaddset(set, SIGINT);

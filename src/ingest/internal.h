@@ -122,6 +122,7 @@ struct writer {
 	uint64_t random;
 	int64_t probe_at_ns, probe_pause_ms;
 	int64_t sweep_at_ns, count_at_ns;
+	bool wal_large; /* said */
 	_Atomic int64_t step_ns; /* when the last step was begun: an attempt, a sweep, a look at the queue */
 };
 

@@ -3,6 +3,7 @@
  * Bounded: SWEEP_CALLS a sweep, fewer while events wait, so that an event waits for at most one small transaction. The same path as a
  * batch with no events; whatever fails here is due again later. Runs on the writer's thread, which gives the sweeps their arena. */
 #include "base/clock.h"
+#include "base/log.h"
 #include "ingest/internal.h"
 
 #define SWEEP_CALLS 100
@@ -10,6 +11,7 @@
 #define SWEEP_INTERVAL_MS 1000
 #define AFTER_REFUSAL_MS 60000 /* a call that the store refuses is not asked about every second */
 #define COUNT_INTERVAL_MS 15000
+#define WAL_LARGE_BYTES (INT64_C(256) << 20) /* of SQLite's log, which is emptied at 40 MB unless a reader keeps it from that */
 #define FOR_LONG_NS INT64_C(60000000000)
 
 static int due_calls(struct writer *w, size_t limit, struct arena *a, struct slice **ret_sids, size_t *ret_count)
@@ -35,6 +37,17 @@ static int64_t sweep(struct writer *w, size_t limit, int64_t interval_ms)
 	return count == limit ? interval_ms / 10 : interval_ms;
 }
 
+static void show_wal(struct writer *w, int64_t bytes)
+{
+	bool large = bytes > (w->wal_large ? WAL_LARGE_BYTES / 2 : WAL_LARGE_BYTES);
+
+	if (large && !w->wal_large)
+		log_warn("sqlite_wal_large", LOG_I("bytes", bytes), LOG_Z("note", "another program reads the database without an end, so its log cannot be "
+			"emptied; `fuser -v` on the -wal file names it"));
+	w->wal_large = large;
+	metric_set(w->metrics, METRIC_WAL_BYTES, 0, bytes);
+}
+
 static void count(struct writer *w)
 {
 	struct store_counts c;
@@ -45,6 +58,7 @@ static void count(struct writer *w)
 	}
 	metric_set(w->metrics, METRIC_OPEN_CALLS, 0, c.open_calls);
 	metric_set(w->metrics, METRIC_ASIDE, 0, c.aside);
+	show_wal(w, c.wal_bytes);
 }
 
 int64_t sweeper_run(struct writer *w, bool busy)

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "store/postgres.h"
 #include "store/sqlite.h"
 
@@ -125,4 +126,54 @@ int store_inspect(const struct store_options *o, struct arena *a, struct schema_
 	*ret = list;
 	*ret_count = PART_COUNT;
 	return 0;
+}
+
+/* ---- is it whole? ---- */
+
+static int is_late(void *until_ns) { return clock_mono_ns() >= *(const int64_t *)until_ns; }
+
+static int look_at_pages(struct sqlite_connection *c, int64_t limit_ms, struct arena *a, enum store_whole *ret, struct slice *ret_message)
+{
+	int64_t until_ns = clock_mono_ns() + limit_ms * 1000000;
+	sqlite3_stmt *st = NULL;
+	int r = 0;
+
+	sqlite3_progress_handler(c->db, 20000, is_late, &until_ns);
+	int rc = sqlite3_prepare_v2(c->db, "PRAGMA integrity_check(1)", -1, &st, NULL);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_step(st);
+	const char *text = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(st, 0) : NULL;
+	if (text && strcmp(text, "ok") == 0) {
+		*ret = STORE_WHOLE;
+	} else if (rc == SQLITE_INTERRUPT) {
+		*ret = STORE_WHOLE_SO_FAR;
+	} else if (text || (rc & 0xff) == SQLITE_CORRUPT) {
+		*ret = STORE_DAMAGED;
+		store_fail(OC_IO, a, ret_message, "%s", text ? text : sqlite3_errmsg(c->db));
+	} else {
+		r = sqlite_error(c, rc);
+		store_fail(r, a, ret_message, "%s", c->error);
+	}
+	sqlite3_finalize(st);
+	return r;
+}
+
+int store_look_whole(const struct store_options *o, int64_t limit_ms, struct arena *a, enum store_whole *ret, struct slice *ret_message)
+{
+	bool valid;
+	struct sqlite_connection c = { 0 };
+
+	if (store_url_kind(o->url, &valid) != STORE_SQLITE || !valid) {
+		*ret = STORE_NOT_ASKED;
+		return 0;
+	}
+	int r = sqlite_connect(&c, o, SQLITE_READER, a, ret_message);
+	if (r == OC_IO) {
+		*ret = STORE_DAMAGED;
+		return 0;
+	}
+	if (r == 0)
+		r = look_at_pages(&c, limit_ms, a, ret, ret_message);
+	sqlite_disconnect(&c);
+	return r;
 }

@@ -1,5 +1,5 @@
-/* Which of our tables, columns and indexes are in the database, for `outcomed check`. Reads catalogs only, on a connection of its own.
- * Any thread. */
+/* Which of our tables, columns and indexes are in the database, and whether its pages are whole, for `outcomed check`. On a connection of its
+ * own. Any thread. */
 #pragma once
 
 #include "store/store.h"
@@ -16,3 +16,13 @@ struct schema_part {
  * (no such file) and the like with a message. */
 OC_NODISCARD int store_inspect(const struct store_options *o, struct arena *a, struct schema_part **ret, size_t *ret_count,
 	struct slice *ret_message);
+
+enum store_whole {
+	STORE_WHOLE,
+	STORE_DAMAGED,    /* *ret_message says where first */
+	STORE_WHOLE_SO_FAR, /* a large one: it was looked at for limit_ms, and no fault was found */
+	STORE_NOT_ASKED,  /* PostgreSQL, which has tools of its own for that */
+};
+
+/* Reads every page and index of a SQLite database. */
+OC_NODISCARD int store_look_whole(const struct store_options *o, int64_t limit_ms, struct arena *a, enum store_whole *ret, struct slice *ret_message);

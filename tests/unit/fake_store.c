@@ -323,7 +323,7 @@ static int due(struct store *s, int64_t now_ms, size_t limit, struct arena *a, s
 static int count(struct store *s, struct store_counts *ret)
 {
 	(void)s;
-	*ret = (struct store_counts){ 0 };
+	*ret = (struct store_counts){ .wal_bytes = fake.wal_bytes };
 	pthread_mutex_lock(&turn);
 	for (size_t i = 0; i < fake.call_count; i++)
 		ret->open_calls += slice_is_none(fake.calls[i].row.outcome);

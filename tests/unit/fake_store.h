@@ -36,6 +36,7 @@ struct fake_store {
 	atomic_bool in_batch;
 
 	/* what to do */
+	int64_t wal_bytes;
 	atomic_int open_error, load_error; /* while not 0, any thread may set */
 	atomic_int commit_error;           /* while not 0, instead of committing */
 	unsigned commit_errors_left;       /* the next so many commits fail with ... */

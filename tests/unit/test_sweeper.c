@@ -49,6 +49,22 @@ static void the_counts_become_gauges(void **state)
 	assert_int_equal(counted(METRIC_ASIDE, 0), 1);
 }
 
+static void a_log_that_cannot_be_emptied_is_said_once_for_each_time_that_it_grew(void **state)
+{
+	(void)state;
+	static const struct {
+		int64_t bytes;
+		bool large;
+	} steps[] = { { 1 << 20, false }, { (256 << 20) + 1, true }, { 200 << 20, true }, { 100 << 20, false }, { 200 << 20, false } };
+	for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+		fake.wal_bytes = steps[i].bytes;
+		fake_writer.count_at_ns = 0;
+		sweeper_run(&fake_writer, false);
+		assert_int_equal(counted(METRIC_WAL_BYTES, 0), steps[i].bytes);
+		assert_int_equal(fake_writer.wal_large, steps[i].large);
+	}
+}
+
 static void a_call_that_is_refused_does_not_keep_the_others_from_being_judged(void **state)
 {
 	(void)state;
@@ -103,6 +119,7 @@ int main(void)
 		CASE(a_due_call_is_judged_again),
 		CASE(it_sweeps_at_its_interval),
 		CASE(the_counts_become_gauges),
+		CASE(a_log_that_cannot_be_emptied_is_said_once_for_each_time_that_it_grew),
 		CASE(a_call_that_is_refused_does_not_keep_the_others_from_being_judged),
 		CASE(a_store_that_fails_meanwhile_is_down),
 		CASE(while_the_store_is_down_it_only_probes),
