@@ -18,7 +18,7 @@ import psycopg
 from support.process import die_with_parent
 
 
-def _programs() -> pathlib.Path:
+def programs() -> pathlib.Path:
     found = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda p: int(p.parts[-3]))
     if found:
         return found[-1].parent
@@ -48,7 +48,7 @@ class Server:
         return self
 
     def _start_private(self) -> None:
-        programs = _programs()
+        folder = programs()
         as_user: dict = {}
         self._folder = pathlib.Path(tempfile.mkdtemp(prefix="outcomed-pg-"))
         password = secrets.token_hex(16)
@@ -60,13 +60,13 @@ class Server:
                 os.chown(path, owner.pw_uid, owner.pw_gid)
         data = self._folder / "data"
         subprocess.run(
-            [programs / "initdb", "-D", data, "-U", "postgres", "-A", "scram-sha-256", "-E", "UTF8", "--locale=C.UTF-8",
+            [folder / "initdb", "-D", data, "-U", "postgres", "-A", "scram-sha-256", "-E", "UTF8", "--locale=C.UTF-8",
              "--no-instructions", "--pwfile", self._folder / "password"],
             check=True, capture_output=True, cwd=self._folder, **as_user)
         port = free_port()
         with (self._folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
-                [programs / "postgres", "-D", data, "-p", str(port), "-c", "listen_addresses=127.0.0.1",
+                [folder / "postgres", "-D", data, "-p", str(port), "-c", "listen_addresses=127.0.0.1",
                  "-c", f"unix_socket_directories={self._folder}", "-c", "max_connections=200", "-c", "shared_buffers=128MB"],
                 stdout=log, stderr=log, cwd=self._folder, preexec_fn=die_with_parent(signal.SIGQUIT), **as_user)
         self._base = f"postgresql://postgres:{password}@127.0.0.1:{port}/postgres"

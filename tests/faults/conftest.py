@@ -1,0 +1,81 @@
+"""A PostgreSQL of the module's own, and what a call comes out as when nobody disturbs it."""
+
+import time
+
+import pytest
+
+from support import torture
+from support.cluster import Cluster
+from support.daemon import Daemon, Database
+from support.proxy import Proxy
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """One server for a module; a test that takes it down brings it up again."""
+    server = Cluster()
+    try:
+        yield server.start()
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def cluster_database(cluster: Cluster):
+    """A fresh, empty database on it."""
+    name = cluster.create()
+    yield Database("postgres", cluster.url(name))
+    cluster.drop(name)
+
+
+@pytest.fixture(scope="module")
+def measure(cluster: Cluster, outcomed_binary, tmp_path_factory):
+    """What each pattern's call comes out as in peace, for torture.compare."""
+    name = cluster.create()
+    try:
+        return torture.undisturbed(torture.Lives(outcomed_binary, tmp_path_factory.mktemp("peace")), Database("postgres", cluster.url(name)), "--migrate")
+    finally:
+        cluster.drop(name)
+
+
+@pytest.fixture
+def behind_proxy(start_daemon, cluster_database):
+    """behind_proxy(*args) gives (daemon, proxy); cluster_database asks the server directly."""
+    proxies = []
+
+    def start(*args: str) -> tuple[Daemon, Proxy]:
+        proxy, url = Proxy.before(cluster_database.url)
+        proxies.append(proxy)
+        return start_daemon(*args, database=Database("postgres", url)), proxy
+
+    yield start
+    for proxy in proxies:
+        proxy.close()
+
+
+@pytest.fixture
+def wait_for():
+    """wait_for(what, condition, timeout_s=20)"""
+
+    def wait(what: str, condition, timeout_s: float = 20):
+        deadline = time.monotonic() + timeout_s
+        while not (value := condition()):
+            assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
+            time.sleep(0.05)
+        return value
+
+    return wait
+
+
+@pytest.fixture
+def settle(wait_for):
+    """settle(daemon, database, sender, measure): all of what was acknowledged is there, once, and each call came out as in peace."""
+
+    def check(database: Database, sender, measure: dict) -> torture.Books:
+        wait_for("every acknowledged event in the database", lambda: sender.ledger.acknowledged <= database.event_ids(), 60)
+        torture.wait_judged(database, sender.ledger)
+        books = torture.compare(database, sender.ledger, measure)
+        assert books.clean(), books
+        return books
+
+    return check
