@@ -177,6 +177,8 @@ static void check_durability(struct checking *c, const struct store_options *o)
 		check_ok("durability", "%.*s", SLICE_FMT(words));
 	else
 		check_fail(c, "durability", lacks, "turn it on (ALTER SYSTEM, then pg_reload_conf())");
+}
+
 /* The way back from a damaged file: nothing that comes meanwhile is lost, it waits in the spool. */
 static void check_whole(struct checking *c, const struct store_options *o)
 {
