@@ -327,9 +327,9 @@ ssize_t pread64(int fd, void *data, size_t n, off64_t at)
 #define SYNC_BODY(real) \
 	if (role_of(fd) != FD_FILE) \
 		return real(fd); \
-	RECORD("", 0, "sync %s", path_of(fd)); \
+	RECORD("", 0, "sync %s %d", path_of(fd), gettid()); \
 	int r = fails(KIND_SYNC) ? refuse() : real(fd); \
-	RECORD("", 0, "synced %s %d", path_of(fd), r); \
+	RECORD("", 0, "synced %s %d %d", path_of(fd), gettid(), r); \
 	return r
 int fsync(int fd)
 {

@@ -24,15 +24,19 @@ from support.inject import Fault
 pytestmark = pytest.mark.integration
 
 EVERY = os.environ.get("FAULTS_EVERY") == "1"
-SAMPLES = 6  # of each kind in a normal run
+SAMPLES = 3  # of each kind in a normal run
+START_STRIDE = {"sqlite": 25, "postgres": 150}  # of the allocations from start to stop, nearly all of which are made before the first request
 HANG_S = 12
 WAY_ON_S = 20
 
-FILE_FAULTS = (
-    Fault("write", errno.EIO), Fault("write", errno.ENOSPC), Fault("write", 0, "short"), Fault("write", errno.EIO, "torn"), Fault("write", 0, "kill"),
-    Fault("write", 0, "kill_torn"), Fault("sync", errno.EIO), Fault("sync", errno.ENOSPC), Fault("sync", 0, "kill"), Fault("rename", errno.EIO),
-    Fault("rename", 0, "kill"), Fault("truncate", errno.EIO), Fault("truncate", errno.ENOSPC), Fault("truncate", 0, "kill"), Fault("open", errno.EMFILE),
-    Fault("open", 0, "kill"), Fault("unlink", errno.EIO), Fault("unlink", 0, "kill"), Fault("read", errno.EIO), Fault("map", errno.ENOMEM))
+FILE_FAULTS = [
+    Fault("write", errno.ENOSPC), Fault("write", 0, "short"), Fault("write", errno.EIO, "torn"), Fault("write", 0, "kill_torn"), Fault("sync", errno.EIO),
+    Fault("sync", 0, "kill"), Fault("truncate", errno.EIO), Fault("open", errno.EMFILE), Fault("unlink", errno.EIO), Fault("read", errno.EIO),
+    Fault("map", errno.ENOMEM)]
+if EVERY:
+    FILE_FAULTS += [
+        Fault("write", errno.EIO), Fault("write", 0, "kill"), Fault("sync", errno.ENOSPC), Fault("truncate", errno.ENOSPC), Fault("truncate", 0, "kill"),
+        Fault("open", 0, "kill"), Fault("unlink", 0, "kill"), Fault("read", 0, "kill"), Fault("map", 0, "kill")]
 READS = [f"/api/calls/RM_{{}}/outcome?user_id={torture.TENANT}", f"/api/calls?user_id={torture.TENANT}", f"/api/calls/RM_{{}}/events?user_id={torture.TENANT}",
          "/readyz", "/metrics"]
 
@@ -122,10 +126,10 @@ class Tally:
     hit: int = 0
 
 
-def chosen(total: int) -> list[int]:
-    """The Ns to try: all, or some of them, the first and the last among them."""
+def chosen(total: int, stride: int = 1) -> list[int]:
+    """The Ns to try: all (every stride-th), or some of them, the first and the last among them."""
     if EVERY or total <= SAMPLES:
-        return list(range(1, total + 1))
+        return list(range(1, total + 1, stride))
     return sorted({round(1 + i * (total - 1) / (SAMPLES - 1)) for i in range(SAMPLES)})
 
 
@@ -214,6 +218,30 @@ def test_sqlite_with_any_call_on_its_files_failing(outcomed_binary, library, mig
         tally.hit += trial(n)[0]
     say(f"SQLite, {fault}: {tally.calls} calls in a small run, {tally.tried} tried, {tally.hit} failed; false acknowledgements 0, crashes 0")
     assert tally.hit >= tally.tried * 0.9
+
+
+@pytest.mark.timeout(3600 if EVERY else 180)
+@pytest.mark.parametrize(("store", "fault"), [("sqlite", Fault("memory", errno.ENOMEM)), ("postgres", Fault("memory", errno.ENOMEM)),
+                                              ("postgres", Fault("net", errno.ECONNRESET)), ("postgres", Fault("net", 0, "kill"))], ids=str)
+def test_a_whole_life_with_any_allocation_or_any_call_on_the_connection_failing(outcomed_binary, library, new_database, tmp_path, say, store, fault):
+    bench = Bench(outcomed_binary, library, tmp_path, new_database(store), ("--migrate",) if store == "postgres" else ())
+    tally = Tally()
+    try:
+        assert not whole_life(bench, fault, 1 << 40)  # makes the schema
+        before = bench.injector.calls(fault.kind)
+        assert not whole_life(bench, fault, 1 << 40)
+        tally.calls = bench.injector.calls(fault.kind) - before
+        for n in chosen(tally.calls, START_STRIDE[store] if fault.kind == "memory" else 1):
+            tally.tried += 1
+            tally.hit += whole_life(bench, fault, n)
+        assert bench.begin(), bench.lives.log()[-3000:]
+        bench.way_on()
+        bench.lives.end()
+        assert bench.missing() == set()
+    finally:
+        bench.close()
+    say(f"{store}, from start to stop, {fault}: {tally.calls} calls, {tally.tried} tried, {tally.hit} failed; false acknowledgements 0, crashes 0")
+    assert tally.hit >= tally.tried * 0.8
 
 
 @pytest.mark.timeout(3600 if EVERY else 180)

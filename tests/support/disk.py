@@ -41,14 +41,13 @@ class File:
     def __init__(self, content: bytes = b"") -> None:
         self.sure = bytearray(content)
         self.waiting: list[Operation] = []
-        self.syncing: list[list[Operation]] = []  # of each sync under way, what it covers
+        self.syncing: dict[int, list[Operation]] = {}  # by thread, what its sync that is under way covers
 
-    def begin_sync(self) -> None:
-        self.syncing.append(list(self.waiting))
+    def begin_sync(self, thread: int) -> None:
+        self.syncing[thread] = list(self.waiting)
 
-    def end_sync(self, ok: bool) -> None:
-        covered = self.syncing.pop(0)
-        for operation in covered:
+    def end_sync(self, thread: int, ok: bool) -> None:
+        for operation in self.syncing.pop(thread):
             if operation not in self.waiting:
                 continue  # another sync had it
             self.waiting.remove(operation)
@@ -72,7 +71,6 @@ class Disk:
         self.sure_names = dict(self.names)
         self._renaming: dict[str, list] = {}  # by directory, what its next sync makes sure
         self.acknowledged: set[str] = set()
-        self.failed: set[str] = set()  # files of which a sync failed
 
     def play(self, operation: Operation) -> str | None:
         """Gives the event id that the operation acknowledges."""
@@ -87,11 +85,9 @@ class Disk:
         elif kind in ("sync", "synced") and path not in self.names:
             self._sync_folder(kind, path, operation)
         elif kind == "sync":
-            self.names[path].begin_sync()
+            self.names[path].begin_sync(operation.numbers[0])
         elif kind == "synced":
-            self.names[path].end_sync(operation.numbers[0] == 0)
-            if operation.numbers[0] != 0:
-                self.failed.add(path)
+            self.names[path].end_sync(operation.numbers[0], operation.numbers[1] == 0)
         elif kind in ("write", "truncate"):
             self.names[path].waiting.append(operation)
         elif kind == "create":
@@ -112,7 +108,7 @@ class Disk:
         self._renaming.setdefault(str(pathlib.Path(path).parent), []).append((path, file))
 
     def _sync_folder(self, kind: str, path: str, operation: Operation) -> None:
-        if kind == "sync" or operation.numbers[0] != 0:
+        if kind == "sync" or operation.numbers[1] != 0:
             return
         for name, file in self._renaming.pop(path.rstrip("/"), []):
             if file is None:

@@ -42,7 +42,7 @@ def strings(text: str) -> list[bytes]:
 
 
 def events(text: str):
-    """(began, call, arguments, result) of each call's beginning (result None) and end, in the order in which they were seen."""
+    """(thread, call, arguments, result) of each call's beginning (result None) and end, in the order in which they were seen."""
     begun: dict[str, str] = {}
     for line in text.splitlines():
         pid, rest = _LINE.fullmatch(line).groups()
@@ -51,7 +51,7 @@ def events(text: str):
         if rest.endswith("<unfinished ...>"):
             begun[pid] = rest.removesuffix("<unfinished ...>")
             name, arguments = begun[pid].split("(", 1)
-            yield name, arguments, None
+            yield int(pid), name, arguments, None
             continue
         resumed = re.match(r"<\.\.\. \w+ resumed>", rest)
         if resumed:
@@ -61,8 +61,9 @@ def events(text: str):
             continue  # a thread that ended within a call
         name, arguments, result = call.groups()
         if not resumed:
-            yield name, arguments, None
-        yield name, arguments, None if result == "?" else int(result)
+            yield int(pid), name, arguments, None
+        if result != "?":
+            yield int(pid), name, arguments, int(result)
 
 
 class Reader:
@@ -75,10 +76,11 @@ class Reader:
         self._size: dict[str, int] = {}
         self._accepted: set[int] = set()
         self._connected: set[int] = set()
+        self._thread = 0
         self.operations: list[Operation] = []
 
     def read(self, text: str) -> list[Operation]:
-        for name, arguments, result in events(text):
+        for self._thread, name, arguments, result in events(text):
             if result is None:
                 self._began(name, arguments)
             else:
@@ -96,7 +98,7 @@ class Reader:
         number = re.match(r"\d+", arguments)
         fd = int(number[0]) if number else -1
         if name in ("fsync", "fdatasync") and fd in self._files:
-            self._add("sync", self._files[fd])
+            self._add("sync", self._files[fd], self._thread)
         elif name in ("write", "writev", "sendto", "sendmsg") and fd in self._accepted:
             self._add("send", str(fd), data=b"".join(strings(arguments)))
         elif name in ("write", "sendto") and fd in self._connected:
@@ -158,7 +160,7 @@ class Reader:
 
     def _on_file(self, name: str, path: str, fd: int, arguments: str, result: int) -> None:
         if name in ("fsync", "fdatasync"):
-            self._add("synced", path, result)
+            self._add("synced", path, self._thread, result)
         elif name == "ftruncate" and result == 0:
             self._add("truncate", path, int(arguments.rsplit(", ", 1)[1]))
         elif name == "lseek" and result >= 0:
