@@ -55,7 +55,7 @@ static void print_backup_command(const struct command_line *line, enum store_kin
 		buf_puts(&b, " \".backup outcomed-before.db\"");
 		break;
 	case STORE_POSTGRES:
-		buf_puts(&b, "pg_dump --format=custom --file=outcomed-before.dump ");
+		buf_puts(&b, "pg_dump --enable-row-security --format=custom --file=outcomed-before.dump ");
 		if (store_url_for_log(url, line->arena, &shown) == 0 && slice_eq(url, shown))
 			put_quoted(&b, url);
 		else

@@ -77,6 +77,8 @@ struct pg_table {
 struct pg_schema {
 	struct pg_table tables[PG_TABLE_COUNT];
 	bool deferred_constraints; /* of call_logs: made immediate inside the savepoint */
+	bool reads_in_role; /* outcomed_reader is there for this login: reads run under it */
+	bool sees_nothing;  /* row security hides every row from this login when it writes */
 	bool can_insert;
 	const char *why_not_insert; /* names the columns; NULL when can_insert */
 };
@@ -103,7 +105,7 @@ void pg_sql_json(struct buf *b, const struct pg_column *c, const char *alias); /
 /* ---- statements (postgres_sql.c) ---- */
 
 #define PG_STATEMENTS(X) \
-	X(BEGIN) X(BEGIN_READ) X(SETTINGS) X(COMMIT) X(SAVEPOINT) X(RELEASE) X(ROLLBACK_TO) X(BRIEF_LOCKS) X(IMMEDIATE) X(PING) \
+	X(BEGIN) X(BEGIN_READ) X(SETTINGS) X(READ_SETTINGS) X(COMMIT) X(SAVEPOINT) X(RELEASE) X(ROLLBACK_TO) X(BRIEF_LOCKS) X(IMMEDIATE) X(PING) \
 	X(LOAD_NAMES) X(LOAD_LEGS) X(LOAD_LEG_WAITS) X(LEGS_INSERT) X(DUE_LEGS) X(LOAD_LOCK) X(LOAD_FACTS) X(LOAD_KNOWN) X(LOAD_HOST) X(LOAD_HOST_NAMES) X(LOAD_UNBOUND) \
 	X(LOGS_DETACH) X(LOGS_UPDATE) X(LOGS_INSERT) X(LOGS_REMOVE) \
 	X(FACTS_INSERT) X(FACTS_UPDATE) X(REVISIONS_KEEP) X(JOURNAL_REBIND) X(JOURNAL_REPOINT) X(JOURNAL_INSERT) X(JOURNAL_BIND) \
@@ -173,6 +175,7 @@ struct pg {
 	enum pg_role role;
 	char *url, *application;
 	int timeout_ms;
+	struct slice tenant;  /* of a reader: whose rows the next transaction may see; several with PG_TENANT_SEPARATOR between; none = nobody's */
 	struct buf error;     /* the last error's text, NUL-terminated */
 	char sqlstate[6];
 	bool duplicate;       /* that error was a unique index of the journal's */
@@ -219,7 +222,7 @@ OC_NODISCARD int pg_expect_sync(struct pg *c, int64_t deadline);
 OC_NODISCARD int pg_skip_to_sync(struct pg *c, int64_t deadline);
 /* After an error: takes the answers to all that was sent, and rolls back. Drops the connection if that fails. */
 void pg_recover(struct pg *c);
-/* BEGIN and the settings that hold for one transaction. */
+/* BEGIN and the settings that hold for one transaction, of a reader c->tenant among them. */
 OC_NODISCARD int pg_send_begin(struct pg *c);
 OC_NODISCARD int pg_expect_begin(struct pg *c, int64_t deadline);
 /* One statement between BEGIN and COMMIT, one round trip. `p` (may be NULL) is not c->params. After an error the connection is rolled back or
@@ -238,6 +241,14 @@ static inline void pg_clearp(PGresult **res) { PQclear(*res); }
 OC_NODISCARD int pg_read_schema(struct pg *c, int64_t deadline);
 /* Is it the version this binary needs? OC_SCHEMA with what to do in the error text. */
 OC_NODISCARD int pg_check_version(struct pg *c, int64_t deadline);
+
+/* ---- whose rows a connection sees (postgres_roles.c) ---- */
+
+extern const char pg_read_settings_sql[]; /* postgres_sql.c */
+#define PG_TENANT_SEPARATOR '\x1f'
+extern const char pg_sight_sql[]; /* one row: reads_in_role, sees_nothing */
+OC_NODISCARD int pg_check_sight(struct pg *c); /* OC_SCHEMA with the GRANT in the error text where this login sees nothing */
+void pg_sql_read_settings(const struct pg_schema *s, struct buf *b);
 
 /* ---- the parts of store_ops ---- */
 

@@ -261,9 +261,8 @@ int pg_connect_bare(struct pg *c)
 static bool wanted_by(enum pg_statement s, enum pg_role role)
 {
 	bool reads = s == PG_STMT_READ_OUTCOMES || s == PG_STMT_READ_LIST || s == PG_STMT_READ_CALL || s == PG_STMT_READ_EVENTS ||
-		     s == PG_STMT_BEGIN_READ || s == PG_STMT_PING;
-	bool both = s == PG_STMT_SETTINGS || s == PG_STMT_COMMIT;
-	return both || reads == (role == PG_READER);
+		     s == PG_STMT_BEGIN_READ || s == PG_STMT_READ_SETTINGS || s == PG_STMT_PING;
+	return s == PG_STMT_COMMIT || reads == (role == PG_READER);
 }
 
 static int prepare_statements(struct pg *c, int64_t deadline)
@@ -306,6 +305,8 @@ static int set_up(struct pg *c)
 		r = pg_check_version(c, deadline);
 	if (r == 0)
 		r = pg_read_schema(c, deadline);
+	if (r == 0)
+		r = pg_check_sight(c);
 	if (r == 0)
 		r = prepare_statements(c, deadline);
 	if (r < 0) {

@@ -1,5 +1,6 @@
 /* Reads for tenants: up to 64 outcomes in one round trip, the list by keyset. Each in a transaction of its own that is read only and has
- * its own settings, so that a pooler may stand between.
+ * its own settings, so that a pooler may stand between. The tenant is one of them: row-level security (postgres_roles.c) stands behind the
+ * statements. Outcomes that were asked for together have all their tenants in sight; then each row is compared once more with who asked.
  * Threads: a struct store_reader belongs to one. */
 #include <assert.h>
 #include <limits.h>
@@ -44,9 +45,12 @@ void pg_reader_close(struct store_reader *r)
 
 const char *pg_reader_last_error(const struct store_reader *r) { return pg_error(&((const struct pg_reader *)r)->pg); }
 
-static int ask(struct pg *c, enum pg_statement statement, const struct pg_params *p, int64_t deadline, PGresult **ret)
+/* `tenant` may be several, put together. */
+static int ask(struct pg *c, struct slice tenant, enum pg_statement statement, const struct pg_params *p, int64_t deadline, PGresult **ret)
 {
+	c->tenant = tenant;
 	int r = pg_ask(c, statement, p, deadline, ret);
+	c->tenant = SLICE_NONE;
 	if (r == OC_SCHEMA) /* the host changed a table: the statements are to be made anew */
 		pg_drop(c);
 	return r == OC_DATA ? OC_INVALID : r;
@@ -54,7 +58,7 @@ static int ask(struct pg *c, enum pg_statement statement, const struct pg_params
 
 /* Once more on a fresh connection when this one turned out to be cut, or made for tables that look different now; not after a server that
  * let the time pass. */
-static int ask_again(struct pg *c, enum pg_statement statement, const struct pg_params *p, PGresult **ret)
+static int ask_again(struct pg *c, struct slice tenant, enum pg_statement statement, const struct pg_params *p, PGresult **ret)
 {
 	int64_t deadline = pg_deadline(c);
 	bool fresh = !c->conn;
@@ -62,12 +66,12 @@ static int ask_again(struct pg *c, enum pg_statement statement, const struct pg_
 
 	if (r < 0)
 		return r;
-	r = ask(c, statement, p, deadline, ret);
+	r = ask(c, tenant, statement, p, deadline, ret);
 	if (r == 0 || c->conn || fresh || pg_now_ms() >= deadline)
 		return r;
 	c->backoff_ms = 0;
 	r = pg_ready(c);
-	return r < 0 ? r : ask(c, statement, p, pg_deadline(c), ret);
+	return r < 0 ? r : ask(c, tenant, statement, p, pg_deadline(c), ret);
 }
 
 static int take_texts(const PGresult *res, int row, struct arena *a, struct call_view *v)
@@ -131,6 +135,13 @@ static int take_view(const PGresult *res, int row, struct arena *a, struct call_
 	return 0;
 }
 
+/* What cannot be a text of PostgreSQL is no call's id and nobody's name. */
+static struct slice askable(struct slice s)
+{
+	return slice_is_empty(s) || memchr(s.p, '\0', s.n) || !slice_is_utf8(s) ? SLICE_NONE : s;
+}
+
+/* A row that is not of whom it was asked for would be a fault of the statement's: it is as good as not there. */
 static int take_outcomes(const PGresult *res, struct outcome_query *queries, size_t n, struct arena *a)
 {
 	int64_t *ranks = ARENA_ARRAY(a, int64_t, n);
@@ -138,7 +149,8 @@ static int take_outcomes(const PGresult *res, struct outcome_query *queries, siz
 		return OC_NOMEM;
 	for (int row = 0; row < PQntuples(res); row++) {
 		int64_t at = pg_get_int8(res, row, PG_VIEW_QUERY), rank = pg_get_int8(res, row, PG_VIEW_RANK);
-		if (at < 1 || (size_t)at > n || slice_is_empty(queries[at - 1].tenant))
+		if (at < 1 || (size_t)at > n || slice_is_empty(queries[at - 1].tenant) ||
+		    !slice_eq(pg_peek(res, row, PG_VIEW_USER), queries[at - 1].tenant))
 			continue;
 		if (ranks[at - 1] && ranks[at - 1] <= rank)
 			continue;
@@ -151,27 +163,41 @@ static int take_outcomes(const PGresult *res, struct outcome_query *queries, siz
 	return 0;
 }
 
-/* What cannot be a text of PostgreSQL is no call's id and nobody's name. */
-static struct slice askable(struct slice s)
+/* Each tenant once. None can hold the separator, which is a control character (access_user_id_is_valid); one that does sees nothing. */
+static void put_tenants(struct buf *b, const struct outcome_query *queries, size_t n)
 {
-	return slice_is_empty(s) || memchr(s.p, '\0', s.n) || !slice_is_utf8(s) ? SLICE_NONE : s;
+	for (size_t i = 0; i < n; i++) {
+		struct slice tenant = askable(queries[i].tenant);
+		bool listed = slice_is_none(tenant) || memchr(tenant.p, PG_TENANT_SEPARATOR, tenant.n);
+		for (size_t k = 0; k < i && !listed; k++)
+			listed = slice_eq(queries[k].tenant, tenant);
+		if (listed)
+			continue;
+		if (b->n)
+			buf_putc(b, PG_TENANT_SEPARATOR);
+		buf_put(b, tenant);
+	}
 }
 
 int pg_read_outcomes(struct store_reader *reader, struct outcome_query *queries, size_t n, struct arena *a)
 {
 	struct pg *c = &reader_of(reader)->pg;
 	struct pg_params p = { .count = 0 };
+	_cleanup_buf_ struct buf tenants = BUF_INIT;
 	_cleanup_pg_ PGresult *res = NULL;
 
 	if (n == 0)
 		return 0;
+	put_tenants(&tenants, queries, n);
+	if (buf_failed(&tenants))
+		return OC_NOMEM;
 	struct buf *b = pg_param_array(&p, PG_ELEMENT_TEXT, n);
 	for (size_t i = 0; i < n; i++)
 		pg_put_bytes(b, askable(queries[i].tenant));
 	b = pg_param_array(&p, PG_ELEMENT_TEXT, n);
 	for (size_t i = 0; i < n; i++)
 		pg_put_bytes(b, askable(queries[i].call_id));
-	int r = ask_again(c, PG_STMT_READ_OUTCOMES, &p, &res);
+	int r = ask_again(c, buf_slice(&tenants), PG_STMT_READ_OUTCOMES, &p, &res);
 	pg_params_done(&p);
 	if (r < 0)
 		return r;
@@ -217,7 +243,7 @@ int pg_read_call(struct store_reader *reader, struct slice tenant, struct slice 
 	struct call_detail d = { .rules = 0 };
 
 	put_one(&p, tenant, call_id);
-	int r = ask_again(&reader_of(reader)->pg, PG_STMT_READ_CALL, &p, &res);
+	int r = ask_again(&reader_of(reader)->pg, askable(tenant), PG_STMT_READ_CALL, &p, &res);
 	pg_params_done(&p);
 	if (r == 0 && PQntuples(res) == 0)
 		r = OC_NOT_FOUND;
@@ -267,7 +293,7 @@ static int ask_events(struct pg *c, const struct events_query *q, struct slice r
 	pg_param_text(&p, q->has_cursor ? askable(q->cursor_id) : SLICE(""));
 	pg_param_int8(&p, (int64_t)q->limit + 1);
 	pg_param_int8(&p, STORE_EVENTS_BYTES);
-	int r = ask_again(c, PG_STMT_READ_EVENTS, &p, ret);
+	int r = ask_again(c, q->tenant, PG_STMT_READ_EVENTS, &p, ret);
 	pg_params_done(&p);
 	return r;
 }
@@ -325,7 +351,7 @@ int pg_read_list(struct store_reader *reader, const struct list_filter *f, struc
 	put_moment(&p, f->cursor_ms, f->has_cursor);
 	pg_param_text(&p, f->has_cursor ? f->cursor_id : SLICE_NONE);
 	pg_param_int8(&p, (int64_t)f->limit + 1);
-	int r = ask_again(c, PG_STMT_READ_LIST, &p, &res);
+	int r = ask_again(c, askable(f->tenant), PG_STMT_READ_LIST, &p, &res);
 	pg_params_done(&p);
 	if (r < 0)
 		return r;
@@ -349,5 +375,5 @@ int pg_read_list(struct store_reader *reader, const struct list_filter *f, struc
 int pg_reader_ping(struct store_reader *reader)
 {
 	_cleanup_pg_ PGresult *res = NULL;
-	return ask_again(&reader_of(reader)->pg, PG_STMT_PING, NULL, &res);
+	return ask_again(&reader_of(reader)->pg, SLICE_NONE, PG_STMT_PING, NULL, &res);
 }

@@ -173,17 +173,21 @@ static int check_privileges(struct pg *c, const struct pg_schema *s)
 
 int pg_read_schema(struct pg *c, int64_t deadline)
 {
-	_cleanup_pg_ PGresult *columns = NULL, *deferred = NULL;
+	_cleanup_pg_ PGresult *columns = NULL, *deferred = NULL, *sight = NULL;
 	int r = pg_send_sql(c, columns_sql, NULL);
 
 	if (r == 0)
 		r = pg_send_sql(c, deferred_sql, NULL);
+	if (r == 0)
+		r = pg_send_sql(c, pg_sight_sql, NULL);
 	if (r == 0)
 		r = pg_sync(c);
 	if (r == 0)
 		r = pg_expect(c, deadline, &columns);
 	if (r == 0)
 		r = pg_expect(c, deadline, &deferred);
+	if (r == 0)
+		r = pg_expect(c, deadline, &sight);
 	if (r == 0)
 		r = pg_expect_sync(c, deadline);
 	if (r < 0)
@@ -195,6 +199,8 @@ int pg_read_schema(struct pg *c, int64_t deadline)
 	if (!s)
 		return OC_NOMEM;
 	s->deferred_constraints = pg_get_bool(deferred, 0, 0);
+	s->reads_in_role = pg_get_bool(sight, 0, 0);
+	s->sees_nothing = pg_get_bool(sight, 0, 1);
 	r = read_tables(columns, c->schema_arena, s);
 	if (r == 0)
 		r = find_obstacles(c->schema_arena, s);

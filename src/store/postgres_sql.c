@@ -13,13 +13,16 @@ const char *pg_statement_name(enum pg_statement s) { return names[s]; }
 /* Settings of one transaction, so that a pooler may hand the session to others, behind the version that the schema has now. Deadlines a little
  * below ours; commits wait for the disk whatever the role's default is; plans are made once and always go by an index, also while the tables are still small or their
  * statistics old. */
-static const char settings_sql[] =
-	"SELECT (SELECT max(version)::int8 FROM outcomed_migrations), set_config('statement_timeout', $1::int8::text, true), set_config('lock_timeout', ($1::int8 / 2)::text, true),"
-	" set_config('idle_in_transaction_session_timeout', ($1::int8 * 2)::text, true),"
-	" set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'"
-	"  ELSE current_setting('synchronous_commit') END, true),"
-	" set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true),"
-	" set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), set_config('jit', 'off', true)";
+#define SETTINGS \
+	"set_config('statement_timeout', $1::int8::text, true), set_config('lock_timeout', ($1::int8 / 2)::text, true)," \
+	" set_config('idle_in_transaction_session_timeout', ($1::int8 * 2)::text, true)," \
+	" set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'" \
+	"  ELSE current_setting('synchronous_commit') END, true)," \
+	" set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true)," \
+	" set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), set_config('jit', 'off', true)"
+
+static const char settings_sql[] = "SELECT (SELECT max(version)::int8 FROM outcomed_migrations), " SETTINGS;
+const char pg_read_settings_sql[] = "SELECT " SETTINGS ", set_config('outcomed.tenant', $2::text, true)";
 
 /* $1 the keys of the calls (pg_call_key), sorted. A call may have no row yet, so it is not a row that is locked. */
 static const char load_lock_sql[] = "SELECT count(pg_advisory_xact_lock(k)) FROM unnest($1::int8[]) k";
@@ -80,6 +83,7 @@ static const struct {
 	enum pg_statement statement;
 	void (*write)(const struct pg_schema *s, struct buf *b);
 } written[] = {
+	{ PG_STMT_READ_SETTINGS, pg_sql_read_settings },
 	{ PG_STMT_LOAD_HOST, pg_sql_load_host },
 	{ PG_STMT_LOAD_HOST_NAMES, pg_sql_load_host_names },
 	{ PG_STMT_LOAD_UNBOUND, pg_sql_load_unbound },

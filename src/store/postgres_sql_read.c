@@ -1,5 +1,8 @@
 /* SQL of reading calls for a tenant. Threads: any; no state.
  *
+ * It runs under row-level security: an index serves a condition only if PostgreSQL knows that its functions give nothing away (leakproof). = and
+ * < of texts, numbers and times are, so is CASE; coalesce is not, so it stands in no join and beside no indexed column.
+ *
  * The tenant of a call is the userId of its call_logs row, else the one in call_facts. The columns come in the order of enum pg_view,
  * always the same, with l = call_logs and f = call_facts. */
 #include "store/postgres_view.h"
@@ -27,8 +30,8 @@ static void put_view_columns(const struct pg_schema *s, struct buf *b)
 		" f.\"startedAtMs\", f.\"endedAtMs\", f.\"createdAt\", f.\"updatedAt\"");
 }
 
-/* $1 tenants, $2 ids or room SIDs. A call without a row is found by its SID alone. (A subquery with LIMIT, for the planner would make a
- * hash of all rows for an EXISTS.) */
+/* $1 tenants, $2 ids or room SIDs. A call without a row is found by its SID alone: one whose row only cannot be seen, because it is another
+ * tenant's, is that tenant's. */
 static void put_calls_asked_for(const struct pg_schema *s, struct buf *b)
 {
 	const struct pg_column *id = pg_column(s, PG_CALL_LOGS, "id");
@@ -41,9 +44,10 @@ static void put_calls_asked_for(const struct pg_schema *s, struct buf *b)
 	buf_puts(b, ", f.\"roomSid\" FROM call_facts f WHERE f.\"roomSid\" = q.id"
 		" UNION ALL SELECT 3, l.id, NULL FROM call_logs l WHERE l.\"livekitRoomSid\" = q.id) k"
 		" LEFT JOIN call_logs l ON l.id = k.log_id"
-		" LEFT JOIN call_facts f ON f.\"roomSid\" = coalesce(k.sid, l.\"livekitRoomSid\")"
+		" LEFT JOIN call_facts f ON f.\"roomSid\" = CASE WHEN k.sid IS NULL THEN l.\"livekitRoomSid\" ELSE k.sid END"
 		" WHERE coalesce(l.\"userId\"::text, f.\"userId\") = q.tenant"
-		" AND (l.id IS NOT NULL OR (SELECT true FROM call_logs x WHERE x.\"livekitRoomSid\" = k.sid LIMIT 1) IS NULL)");
+		" AND CASE WHEN l.id IS NULL THEN (SELECT true FROM call_logs x WHERE x.\"livekitRoomSid\" = k.sid LIMIT 1) IS NULL"
+		" AND outcomed_call_is_of(k.sid, ARRAY[q.tenant]) ELSE true END");
 }
 
 void pg_sql_read_outcomes(const struct pg_schema *s, struct buf *b)
@@ -159,18 +163,23 @@ static void put_moment(struct buf *b, const struct pg_column *c, const char *par
 	pg_sql_from_time(b, c, expr);
 }
 
+/* One bound of startedAt: the moment in `param`, or none. */
+static void put_bound(struct buf *b, const struct pg_column *c, const char *comparison, const char *param, int plus, const char *none)
+{
+	buf_putf(b, " AND l.\"startedAt\" %s CASE WHEN %s::int8 IS NULL THEN '%s' ELSE ", comparison, param, none);
+	put_moment(b, c, param, plus);
+	buf_puts(b, " END");
+}
+
 /* Rows with a startedAt: by the index on (userId, startedAt, id), from the cursor down. */
 static void put_started_range(const struct pg_schema *s, struct buf *b)
 {
 	const struct pg_column *started = pg_column(s, PG_CALL_LOGS, "startedAt"), *id = pg_column(s, PG_CALL_LOGS, "id");
 
-	buf_puts(b, " AND l.\"startedAt\" >= coalesce(");
-	put_moment(b, started, "$2", 0);
-	buf_puts(b, ", '-infinity') AND l.\"startedAt\" < coalesce(");
-	put_moment(b, started, "$3", 0);
-	buf_puts(b, ", 'infinity') AND l.\"startedAt\" < coalesce(");
-	put_moment(b, started, "$9", 1);
-	buf_puts(b, ", 'infinity') AND ($9::int8 IS NULL OR l.\"startedAt\" < ");
+	put_bound(b, started, ">=", "$2", 0, "-infinity");
+	put_bound(b, started, "<", "$3", 0, "infinity");
+	put_bound(b, started, "<", "$9", 1, "infinity");
+	buf_puts(b, " AND ($9::int8 IS NULL OR l.\"startedAt\" < ");
 	put_moment(b, started, "$9", 0);
 	buf_puts(b, " OR l.id < ");
 	pg_sql_to_compare(b, id, "$10::text");

@@ -4,10 +4,13 @@
 int pg_send_begin(struct pg *c)
 {
 	struct pg_params *p = &c->params;
-	int r = pg_send(c, c->role == PG_READER ? PG_STMT_BEGIN_READ : PG_STMT_BEGIN, NULL);
+	bool reads = c->role == PG_READER;
+	int r = pg_send(c, reads ? PG_STMT_BEGIN_READ : PG_STMT_BEGIN, NULL);
 	pg_params_clear(p);
 	pg_param_int8(p, c->timeout_ms);
-	return r < 0 ? r : pg_send(c, PG_STMT_SETTINGS, p);
+	if (reads)
+		pg_param_text(p, slice_is_none(c->tenant) ? SLICE("") : c->tenant);
+	return r < 0 ? r : pg_send(c, reads ? PG_STMT_READ_SETTINGS : PG_STMT_SETTINGS, p);
 }
 
 /* A newer node upgraded the schema: what we would write into it now may not be what it means any more. */

@@ -92,7 +92,7 @@ def test_an_upgraded_database_has_every_table_column_and_index(postgres_url, upg
     hosts.execute(postgres_url, hosts.HOSTS[host])
     upgrade(postgres_url)
     assert indexes(postgres_url, "livekit_call_events") >= JOURNAL_INDEXES
-    assert hosts.query(postgres_url, "SELECT version FROM outcomed_migrations ORDER BY 1") == [(1,), (2,), (3,)]
+    assert hosts.query(postgres_url, "SELECT version FROM outcomed_migrations ORDER BY 1") == [(1,), (2,), (3,), (4,)]
     assert hosts.value(postgres_url, "SELECT count(*) FROM outcomed_changes WHERE pending") == 0
     assert hosts.value(postgres_url, "SELECT count(*) FROM pg_index WHERE NOT indisvalid") == 0
     columns = {name for (name,) in hosts.query(postgres_url, "SELECT column_name FROM information_schema.columns WHERE table_name = 'call_logs'")}
@@ -121,7 +121,7 @@ def test_upgrade_says_what_it_does_and_first_how_to_back_up(postgres_url, upgrad
     assert {"kept table call_logs and its rows", "added column call_logs.outcome", 'added column call_logs."livekitRoomSid"',
             "kept table livekit_call_events and its rows", 'allowed NULL in livekit_call_events."userId"',
             'allowed NULL in livekit_call_events."callLogId"', "created table call_facts", "created index idx_lce_eventId on livekit_call_events",
-            "version 1 (journal) is in place", "version 2 (calls) is in place", "version 3 (witnesses) is in place"} <= said
+            "version 1 (journal) is in place", "version 2 (calls) is in place", "version 3 (witnesses) is in place", "version 4 (tenants) is in place"} <= said
 
 
 def test_an_earlier_version_of_ours_is_taken_further(postgres_url, migrate, upgrade):
@@ -342,7 +342,7 @@ def test_a_table_that_is_locked_is_waited_for(postgres_url, outcomed_binary):
             upgrade.kill()
             upgrade.wait()
     assert upgrade.returncode == 0, said + rest
-    assert hosts.value(postgres_url, "SELECT max(version) FROM outcomed_migrations") == 3
+    assert hosts.value(postgres_url, "SELECT max(version) FROM outcomed_migrations") == 4
 
 
 def test_upgrades_at_once_take_turns(postgres_url, upgrade):
@@ -354,7 +354,7 @@ def test_upgrades_at_once_take_turns(postgres_url, upgrade):
     for thread in threads:
         thread.join()
     assert len(texts) == 3 and sum("nothing to do" in text for text in texts) == 2
-    assert hosts.query(postgres_url, "SELECT version FROM outcomed_migrations ORDER BY 1") == [(1,), (2,), (3,)]
+    assert hosts.query(postgres_url, "SELECT version FROM outcomed_migrations ORDER BY 1") == [(1,), (2,), (3,), (4,)]
 
 
 def test_status_names_the_columns_that_keep_us_from_inserting(postgres_url, migrate, upgrade):

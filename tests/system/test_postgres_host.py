@@ -262,9 +262,8 @@ def test_the_grants_that_the_page_lists_are_enough_to_serve(postgres_url, start_
     subprocess.run([outcomed_binary, "migrate", "upgrade", "--yes", "--database", postgres_url], check=True, env=environment(), timeout=60)
     hosts.execute(postgres_url, f"""
         CREATE ROLE {role} LOGIN PASSWORD 'serves';
-        GRANT SELECT, INSERT, UPDATE ON livekit_call_events TO {role};
-        GRANT SELECT, INSERT, UPDATE, DELETE ON call_facts, call_logs, call_legs, call_revisions TO {role};
-        GRANT SELECT ON outcomed_migrations, outcomed_changes, users TO {role};
+        GRANT outcomed_writer, outcomed_reader TO {role};
+        GRANT SELECT ON users TO {role};
         GRANT USAGE ON SEQUENCE call_logs_id_seq TO {role};""")
     parts = urllib.parse.urlsplit(postgres_url)
     url = urllib.parse.urlunsplit(parts._replace(netloc=f"{role}:serves@{parts.netloc.rpartition('@')[2]}"))
