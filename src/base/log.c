@@ -1,12 +1,11 @@
 #include "base/log.h"
 
-#include <errno.h>
 #include <stdatomic.h>
-#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/jsonw.h"
+#include "base/log_sink.h"
 #include "base/mask.h"
 
 #define BATCH_BYTES 65536 /* gathered lines are written when there are this many */
@@ -107,18 +106,6 @@ static void put_line(struct buf *b, enum log_level level, const char *msg, const
 	buf_putc(b, '\n');
 }
 
-static void write_out(struct slice s)
-{
-	while (s.n) {
-		ssize_t n = write(STDERR_FILENO, s.p, s.n);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return; /* nobody to tell */
-		s = slice_of(s.p + n, s.n - (size_t)n);
-	}
-}
-
 void log_write(enum log_level level, const char *msg, const struct log_field *fields, size_t n)
 {
 	if ((int)level < atomic_load_explicit(&least_level, memory_order_relaxed))
@@ -131,7 +118,7 @@ void log_write(enum log_level level, const char *msg, const struct log_field *fi
 			batch->failed = false;
 		}
 		if (batch->n >= BATCH_BYTES) {
-			write_out(buf_slice(batch));
+			log_sink_write(buf_slice(batch));
 			buf_clear(batch);
 		}
 		return;
@@ -139,7 +126,7 @@ void log_write(enum log_level level, const char *msg, const struct log_field *fi
 	_cleanup_buf_ struct buf b = BUF_INIT;
 	put_line(&b, level, msg, fields, n);
 	if (!buf_failed(&b))
-		write_out(buf_slice(&b));
+		log_sink_write(buf_slice(&b));
 }
 
 void log_begin_batch(struct buf *into)
@@ -152,7 +139,7 @@ void log_end_batch(void)
 {
 	if (!batch)
 		return;
-	write_out(buf_slice(batch));
+	log_sink_write(buf_slice(batch));
 	buf_clear(batch);
 	batch = NULL;
 }

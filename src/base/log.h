@@ -1,4 +1,4 @@
-/* Log lines are logfmt on stderr: ts=… level=… msg=… key=value …, one write(2) a line, safe from any thread.
+/* Log lines are logfmt on stderr: ts=… level=… msg=… key=value …, safe from any thread; base/log_sink.h writes them.
  * Only the edges log (cmd, http, the writer and the sweeper), once per happening. A secret or a token never goes in.
  * Phone numbers do not come out: every text field goes through base/mask.h, and LOG_PHONE hides all but the last two digits of what is one. */
 #pragma once

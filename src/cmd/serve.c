@@ -2,8 +2,9 @@
  *
  * Order: signals are blocked before any thread is there; the writer runs before the watcher asks and the first request can come; at the end
  * http_drain (no new requests, the begun ones are answered), then watcher_stop, then ingest_stop (which calls every `done`), then http_free.
- * A second signal while this goes on ends the process at once. Main thread only. */
+ * A second SIGINT while this goes on ends the process at once; more SIGTERMs change nothing. Main thread only. */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -12,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/log_sink.h"
 #include "base/mask.h"
 #include "cmd/cmd.h"
 #include "cmd/service.h"
@@ -24,6 +26,7 @@
 #define STATEMENT_MS 3000 /* LiveKit asks again after 1, 2, 4 and 8 s: a store that hangs must become a 503 before that is used up */
 #define QUEUE_BYTES ((size_t)64 << 20) /* of bodies that wait for the writer, at least */
 #define MIGRATE_AGAIN_S 2
+#define LAST_LINES_MS 500
 #define FILES_BESIDE_CONNECTIONS 128
 
 struct serving {
@@ -71,7 +74,8 @@ static int raise_file_limit(struct serving *s)
 	return OC_CONFIG;
 }
 
-/* SIGHUP stops too, for terminals that close, unless nohup had it ignored. A file that may not grow (ulimit -f) is an error of the disk. */
+/* Of a daemon SIGHUP asks for files to be read anew; of a process in a terminal it says that the terminal has gone, unless nohup had it ignored.
+ * A file that may not grow (ulimit -f) is an error of the disk. */
 static void block_signals(sigset_t *set)
 {
 	struct sigaction hup;
@@ -87,19 +91,23 @@ static void block_signals(sigset_t *set)
 static void exit_at_once(int signal_number)
 {
 	(void)signal_number;
-	static const char text[] = "outcomed serve: second signal, not waiting any longer\n";
-	ssize_t n = write(STDERR_FILENO, text, sizeof text - 1);
+	static const char text[] = "outcomed serve: interrupted again, not waiting any longer\n";
+	struct pollfd out = { .fd = STDERR_FILENO, .events = POLLOUT };
+	ssize_t n = poll(&out, 1, 0) > 0 ? write(STDERR_FILENO, text, sizeof text - 1) : 0;
 	(void)n;
 	_exit(STATUS_FAILED);
 }
 
-static void next_signal_exits(const sigset_t *set)
+/* SIGTERM and SIGHUP may come as often as they like: one stop is one stop. Only somebody at a keyboard means more by the second one. */
+static void next_interrupt_exits(void)
 {
 	struct sigaction action = { .sa_handler = exit_at_once };
+	sigset_t interrupt;
 	sigemptyset(&action.sa_mask);
-	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
-	pthread_sigmask(SIG_UNBLOCK, set, NULL);
+	sigemptyset(&interrupt);
+	sigaddset(&interrupt, SIGINT);
+	pthread_sigmask(SIG_UNBLOCK, &interrupt, NULL);
 }
 
 static bool has_api_key(const struct keyring *ring)
@@ -206,9 +214,11 @@ static int wait_for_signal(struct serving *s)
 	const struct timespec pause = { .tv_sec = MIGRATE_AGAIN_S };
 	for (;;) {
 		int n = s->migrate_pending ? sigtimedwait(&s->signals, NULL, &pause) : sigwaitinfo(&s->signals, NULL);
-		if (n > 0)
+		if (n == SIGHUP && !isatty(STDIN_FILENO))
+			log_info("SIGHUP: nothing to read anew");
+		else if (n > 0)
 			return n;
-		if (errno == EAGAIN)
+		else if (errno == EAGAIN)
 			migrate_when_up(s);
 	}
 }
@@ -310,7 +320,7 @@ static int serve(struct serving *s, struct metrics *m)
 	if (service_start(&(struct service_options){ .alive = writer_is_alive, .status = status_of, .context = ingest }, &service) < 0)
 		log_warn("the service manager hears nothing more: out of memory or threads");
 	int n = wait_for_signal(s);
-	next_signal_exits(&s->signals);
+	next_interrupt_exits();
 	int64_t began_ns = clock_mono_ns();
 	log_info("stopping: finishing what was accepted", LOG_Z("signal", sigabbrev_np(n)));
 	service_stop(service);
@@ -321,6 +331,7 @@ static int serve(struct serving *s, struct metrics *m)
 	ingest_stop(ingest);
 	http_free(server);
 	log_info("stopped", LOG_I("ms", (clock_mono_ns() - began_ns) / 1000000));
+	log_flush(LAST_LINES_MS);
 	return 0;
 }
 
@@ -328,6 +339,7 @@ static int run_serve(const struct command_line *line)
 {
 	struct serving s = { .config = line->config, .arena = line->arena, .message = SLICE_NONE };
 	keep_memory_private();
+	log_never_wait();
 	block_signals(&s.signals);
 	int r = prepare(&s);
 	if (r == 0)
@@ -358,9 +370,10 @@ const struct command command_serve = {
 		   "A listening socket that a service manager passes (LISTEN_FDS) is taken instead of --listen; readiness, status and the\n"
 		   "watchdog are told to it (NOTIFY_SOCKET, WATCHDOG_USEC).\n"
 		   "\n"
-		   "SIGTERM, SIGINT and SIGHUP finish what was accepted and stop; a second signal does not wait.\n"
+		   "SIGTERM and SIGINT finish what was accepted and stop, however often they come; a second SIGINT (Ctrl-C) does not\n"
+		   "wait. SIGHUP stops a process in a terminal; to a daemon it changes nothing.\n"
 		   "\n"
-		   "Exit codes: 0 stopped by a signal; 1 stopped by a second signal; 2 could not start (wrong configuration,\n"
+		   "Exit codes: 0 stopped by a signal; 1 stopped by a second SIGINT; 2 could not start (wrong configuration,\n"
 		   "address in use, database refused).",
 	.options = CMD_SERVE,
 	.least_words = 0,

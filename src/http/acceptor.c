@@ -1,4 +1,5 @@
-/* The acceptor: takes connections within the limits and hands them to the workers in turn; once a second it ends those whose time is over.
+/* The acceptor: takes connections within the limits and hands them to the workers in turn; once a second it ends those whose time is over, and log
+ * lines that had to wait are tried again.
  *
  * libmicrohttpd could accept by itself, but then its threads would share the connections unevenly, its refusals could not be counted, and
  * stopping to listen would race with its own loop. When the limit in all is reached, the connection that is worth least (limits.c) makes room;
@@ -13,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/log_sink.h"
 
 #define ACCEPT_SERIES 64
 #define SCARCE_MS 100 /* pause when descriptors or memory run out */
@@ -126,8 +128,10 @@ static void *acceptor_main(void *server)
 		int64_t now = clock_mono_ns();
 		if (ready > 0 && wait[2].revents && connections_finished(s) && next_reap > now + REAP_SOON_NS)
 			next_reap = now + REAP_SOON_NS;
-		if (now >= next_reap)
-			next_reap = now + (connections_reap(s, now) ? REAP_SOON_NS : REAP_NS);
+		if (now < next_reap)
+			continue;
+		log_flush(0);
+		next_reap = now + (connections_reap(s, now) ? REAP_SOON_NS : REAP_NS);
 	}
 	return NULL;
 }

@@ -1,6 +1,8 @@
 /* The small pages: health of the older module, liveness, readiness, metrics, and what there is. Any worker. */
 #include "http/internal.h"
 
+#include "base/log_sink.h"
+
 #define TEXT_TYPE "text/plain; charset=utf-8"
 #define METRICS_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
@@ -51,6 +53,7 @@ enum MHD_Result metrics_run(struct connection *c)
 		limits_proved(c);
 	metric_set(s->metrics, METRIC_HTTP_BODY_BYTES, 0, (int64_t)atomic_load(&s->body_memory));
 	metric_set(s->metrics, METRIC_HTTP_REPLY_BYTES, 0, (int64_t)atomic_load(&s->reply_memory));
+	metric_set(s->metrics, METRIC_LOG_DROPPED, 0, log_lines_dropped());
 	struct reply *reply = &c->request.reply;
 	metrics_render(s->metrics, &reply->body);
 	reply->status = MHD_HTTP_OK;
