@@ -1,7 +1,7 @@
 # A front for Meson: `make` builds, `make run` shows it, `make test` proves it. Paths are relative, so that the directory's name
 # may have spaces in it.
 .DEFAULT_GOAL := build
-.PHONY: build deps run test torture bench install clean fuzz tidy valgrind docs help
+.PHONY: build deps run test torture bench install clean fuzz schemathesis tsan tidy valgrind docs help
 
 DESTDIR ?=
 prefix ?= /usr/local
@@ -39,6 +39,12 @@ fuzz: ## run the fuzzers for FUZZ_SECONDS (60) each, FUZZ_JOBS at once; FUZZ_TAR
 	@scripts/install-packages.sh dev
 	@FUZZ_SECONDS="$(FUZZ_SECONDS)" FUZZ_TARGETS="$(FUZZ_TARGETS)" FUZZ_JOBS="$(FUZZ_JOBS)" scripts/fuzz.py
 
+schemathesis: ## requests made from /openapi.json, SCHEMATHESIS_EXAMPLES (300) for each operation and phase
+	@SCHEMATHESIS_EXAMPLES="$${SCHEMATHESIS_EXAMPLES:-300}" scripts/test.sh tests/wire/test_openapi.py -k generated
+
+tsan: ## the system, wire and fault tests under the thread sanitizer
+	@scripts/tsan.sh
+
 tidy: ## clang-tidy over src/
 	@scripts/install-packages.sh dev
 	@scripts/tidy.sh
@@ -51,7 +57,7 @@ docs: build ## write the generated parts of the documents anew
 	@scripts/docs.sh
 
 clean: ## remove what was built
-	@rm -rf build build-test build-bench build-fuzz build-valgrind build-tidy build-faults
+	@rm -rf build build-test build-bench build-fuzz build-tsan build-valgrind build-tidy build-faults
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile

@@ -16,6 +16,7 @@ static const struct endpoint endpoints[] = {
 	{ "/livez", ALLOW_GET, true, false, false, livez_run, 0, true },
 	{ "/readyz", ALLOW_GET, true, false, false, readyz_run, 0, true },
 	{ "/metrics", ALLOW_GET, true, false, false, metrics_run, 0, false },
+	{ "/openapi.json", ALLOW_GET, true, false, false, openapi_run, 0, true },
 	{ "/", ALLOW_GET, true, false, false, root_run, 0, true },
 };
 

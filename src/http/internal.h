@@ -369,3 +369,4 @@ enum MHD_Result health_run(struct connection *c);
 enum MHD_Result livez_run(struct connection *c);
 enum MHD_Result readyz_run(struct connection *c);
 enum MHD_Result metrics_run(struct connection *c);
+enum MHD_Result openapi_run(struct connection *c);

@@ -1,5 +1,6 @@
-/* The small pages: health of the older module, liveness, readiness, metrics, and what there is. Any worker. */
+/* The small pages: health of the older module, liveness, readiness, metrics, what there is, and the description of the API. Any worker. */
 #include "http/internal.h"
+#include "http/openapi.h"
 
 #include "base/log_sink.h"
 
@@ -60,6 +61,8 @@ enum MHD_Result metrics_run(struct connection *c)
 	reply->content_type = METRICS_TYPE;
 	return reply_send(c, reply);
 }
+
+enum MHD_Result openapi_run(struct connection *c) { return reply_literal(c, MHD_HTTP_OK, NULL, slice_of(openapi_text, openapi_bytes)); }
 
 enum MHD_Result root_run(struct connection *c)
 {

@@ -1,8 +1,10 @@
-/* Log lines of texts that others wrote, phone numbers, and texts shown on a terminal. A line is one line: nothing in it ends it, commands a terminal
- * or looks like another field; a quoted value reads back as the text. Of a phone number no more than two digits are left. */
+/* Log lines of texts that others wrote, phone numbers in them, and texts shown on a terminal. A line is one line: nothing in it ends it, commands a
+ * terminal or looks like another field; a value reads back as the text with its numbers hidden. Of a number that stands by itself no more than two
+ * digits are left, hiding changes nothing but digits, and nothing is left to hide the second time. */
 #include "must.h"
 
 #include "base/log.h"
+#include "base/mask.h"
 #include "cmd/terminal.h"
 #include "wire/jdoc.h"
 
@@ -45,12 +47,41 @@ static bool has_odd(struct slice s)
 	return false;
 }
 
-static void check_value(struct slice text, struct buf *b, struct arena *a)
+static bool is_word(char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+/* May this many digits in a row stand there? Only as a part of something else: a word with letters, an id, a date, an address. */
+static void check_run(struct slice s, size_t from, size_t to)
+{
+	char before = from ? s.p[from - 1] : ' ', behind = to < s.n ? s.p[to] : ' ';
+	must(to - from < MASK_DIGITS || is_word(before) || is_word(behind) || (before && strchr("-._:", before)) || (behind && strchr("-._:", behind)));
+}
+
+static void check_mask(struct slice text, struct buf *masked)
+{
+	_cleanup_buf_ struct buf again = BUF_INIT;
+	buf_put_masked(masked, text);
+	must(!buf_failed(masked) && masked->n == text.n);
+	for (size_t i = 0, from = 0; i < text.n; i++) {
+		bool digit = masked->p[i] >= '0' && masked->p[i] <= '9';
+		must(masked->p[i] == text.p[i] || (masked->p[i] == '*' && text.p[i] >= '0' && text.p[i] <= '9'));
+		if (!digit)
+			from = i + 1;
+		else if (i + 1 == text.n || masked->p[i + 1] < '0' || masked->p[i + 1] > '9')
+			check_run(buf_slice(masked), from, i + 1);
+	}
+	buf_put_masked(&again, buf_slice(masked));
+	must(slice_eq(buf_slice(&again), buf_slice(masked)));
+}
+
+static void check_value(struct slice text, struct slice hidden, struct buf *b, struct arena *a)
 {
 	struct slice s = logged(LOG_S("k", text), b), back = SLICE_NONE;
 	struct jdoc j;
 	if (s.n == 0 || s.p[0] != '"') {
-		must(slice_eq(s, text));
+		must(slice_eq(s, hidden));
 		for (size_t i = 0; i < s.n; i++)
 			must(s.p[i] > ' ' && s.p[i] <= '~' && s.p[i] != '=' && s.p[i] != '"');
 		return;
@@ -59,7 +90,7 @@ static void check_value(struct slice text, struct buf *b, struct arena *a)
 	if (j.fault == JDOC_NUL)
 		return;
 	must(j.fault == JDOC_OK && jdoc_text(&j, 0, a, &back) == 0);
-	must(has_odd(text) || !slice_is_utf8(text) || slice_eq(back, text));
+	must(has_odd(text) || !slice_is_utf8(text) || slice_eq(back, hidden));
 }
 
 static size_t digits_in(struct slice s)
@@ -98,11 +129,12 @@ static void check_terminal(struct slice text, bool utf8, struct arena *a)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct arena *a = arena_new(8192);
-	_cleanup_buf_ struct buf b = BUF_INIT;
+	_cleanup_buf_ struct buf b = BUF_INIT, masked = BUF_INIT;
 	struct slice text = slice_of((const char *)data, size);
 	must(a);
 	if (size < 8192) { /* beyond 64 KiB what is gathered is written */
-		check_value(text, &b, a);
+		check_mask(text, &masked);
+		check_value(text, buf_slice(&masked), &b, a);
 		check_phone(text, &b);
 	}
 	check_terminal(text, true, a);

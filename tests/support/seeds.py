@@ -96,7 +96,7 @@ CONFIGS = [
 ]
 KEYRINGS = ["devkey: secret", "a: b, c: d", "a:b\nc: d:e\n\n", " a : b \r\n", "a:", ":b", "", "a: b,,c"]
 URLS = ["user", "us:er\n%40x@y", "?application_name=x\n&password=y", "sqlite:outcomed.db", "postgresql:///calls", "a@b\n/c@d", "", "postgres://h1,h2:5433/x?target_session_attrs=read-write"]
-TEXTS = ["call_completed", "+4915123456789", "a=b \"c\"\n level=info", "\u2028x\u0085y\u202e", "123456 1234567", "\x1b[31mred", "日本語テキスト", "\ufffd\x7f"]
+TEXTS = ["call_completed", "+4915123456789", "a=b \"c\"\n level=info", "\u2028x\u0085y\u202e", "123456 1234567", "sip_+4930123456 in EV_8sQ2vRkY7Lmb", "2026-11-22T13:12:19 10.0.0.1 (030) 123-45 67", "0123456789abcdef 1b4e28ba-2fa1-11d2-883f-0016d3cca427", "\x1b[31mred", "日本語テキスト", "\ufffd\x7f"]
 JSONS = ['{"a":[1,2.5e3,-0,"\\u00e9\\ud83d\\ude00",null,true,false,{}],"b":{"c":[[[]]]}}', "9223372036854775807", "-9223372036854775808", "1e19", "1.5e1", '"\\ud83d"', "[" * 64 + "]" * 64]
 QUERIES = ["/api/calls?user_id=acme&from=2026-11-22T13%3A12%3A19Z&limit=5", "/api/calls/RM_x/events?user_id=a+b&cursor=AQ", "/api/calls/%2F/outcome?user_id=%C3%A9", "\"1-ab\", W/\"x\""]
 

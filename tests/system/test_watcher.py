@@ -561,7 +561,10 @@ def test_a_recording_that_is_never_told_of_is_given_up_after_a_day(watch, server
         daemon.post_event(event)
     server.wait_asked(1, "Egress/ListEgress")
     wait_for(lambda: daemon.database.count("call_facts", '"watchAtMs" IS NULL') == 1)
-    assert len(server.asked("Egress/ListEgress")) == 1
+    asked = len(server.asked("Egress/ListEgress"))
+    assert asked <= 2, "once, or once more where it came between two of the events"
+    time.sleep(1.5)
+    assert len(server.asked("Egress/ListEgress")) == asked
 
 
 # ---- outcomed check ----

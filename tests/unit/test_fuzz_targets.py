@@ -35,7 +35,7 @@ PARSERS = [
     ("journal exports", "told_read", "timeline"),
     ("facts out of the database", "facts_decode", "facts"),
     ("verdicts, payloads and metadata out of the database", "call_reply list_reply outcome_reply events_reply", "stored"),
-    ("texts of others in the log and on the terminal", "log_write terminal_clean terminal_line", "log"),
+    ("texts of others in the log and on the terminal", "log_write buf_put_masked terminal_clean terminal_line", "log"),
 ]
 # Functions of wire/ that take a slice and read nothing from outside with it, or are read through another.
 NO_PARSERS = {

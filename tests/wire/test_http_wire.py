@@ -393,7 +393,7 @@ def test_a_unix_socket_is_for_its_group_only_and_gone_afterwards(outcomed_binary
     daemon.start(wait_ready=False)
     try:
         deadline = time.monotonic() + 20
-        while not path.exists():
+        while not path.exists() or "routes registered" not in daemon.log():  # bound is not listening yet
             assert time.monotonic() < deadline
             time.sleep(0.02)
         assert path.stat().st_mode & 0o777 == 0o660
