@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define SECRET_FILE_MAX_BYTES 65536
+#define DAY_MS 86400000
 
 static const struct option_info options[] = {
 #define X(field, flag, env, arg, type, def, secret, cmds, help) { #field, flag, env, arg, def, help, type, secret, cmds },
@@ -51,6 +52,8 @@ static const struct {
 	{ INDEX_idle_timeout, offsetof(struct config, idle_timeout_s), 1, 86400 },
 	{ INDEX_watch_interval, offsetof(struct config, watch_interval_ms), 100, 60000 },
 	{ INDEX_watch_rate, offsetof(struct config, watch_rate_n), 1, 1000 },
+	{ INDEX_retention, offsetof(struct config, retention_ms), DAY_MS, INT64_MAX },
+	{ INDEX_keep_payloads, offsetof(struct config, keep_payloads_ms), DAY_MS, INT64_MAX },
 };
 
 static const struct {
@@ -392,21 +395,39 @@ static bool parse_switch(struct slice s, bool *ret)
 	return false;
 }
 
+static bool parse_number(enum option_type type, struct slice s, int64_t *ret)
+{
+	switch (type) {
+	case OPTION_BYTES: return parse_bytes(s, ret);
+	case OPTION_SPAN: return slice_to_span_ms(s, ret);
+	case OPTION_TEXT:
+	case OPTION_INT:
+	case OPTION_SWITCH: return slice_to_int64(s, ret);
+	}
+	return false;
+}
+
+static int bad_number(struct loading *l, size_t i, int64_t least, int64_t most)
+{
+	char expected[128];
+	if (options[i].type == OPTION_SPAN)
+		return bad_value(l, i, "expected a span of a day or more, such as 90d or 36h");
+	if (options[i].type == OPTION_BYTES)
+		snprintf(expected, sizeof expected, "expected bytes from %lld to %lld, such as 8388608, 8M or 8MiB", (long long)least, (long long)most);
+	else
+		snprintf(expected, sizeof expected, "expected a whole number from %lld to %lld", (long long)least, (long long)most);
+	return bad_value(l, i, expected);
+}
+
 static int parse_numbers(struct loading *l)
 {
 	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
 		size_t o = numbers[i].option;
 		if (slice_is_none(*field_of(l->c, o)))
 			continue;
-		bool bytes = options[o].type == OPTION_BYTES;
 		int64_t v;
-		bool valid = bytes ? parse_bytes(*field_of(l->c, o), &v) : slice_to_int64(*field_of(l->c, o), &v);
-		if (!valid || v < numbers[i].least || v > numbers[i].most) {
-			char expected[128];
-			snprintf(expected, sizeof expected, bytes ? "expected bytes from %lld to %lld, such as 8388608, 8M or 8MiB" :
-				 "expected a whole number from %lld to %lld", (long long)numbers[i].least, (long long)numbers[i].most);
-			return bad_value(l, o, expected);
-		}
+		if (!parse_number(options[o].type, *field_of(l->c, o), &v) || v < numbers[i].least || v > numbers[i].most)
+			return bad_number(l, o, numbers[i].least, numbers[i].most);
 		memcpy((char *)l->c + numbers[i].offset, &v, sizeof v);
 	}
 	return 0;

@@ -10,11 +10,11 @@
 /* Which subcommands an option belongs to: bits. */
 enum {
 	CMD_SERVE = 1, CMD_MIGRATE = 2, CMD_CHECK = 4, CMD_VERIFY = 8, CMD_SEND = 16, CMD_TOKEN = 32, CMD_REPLAY = 64, CMD_EXPLAIN = 128,
-	CMD_ALL = 255,
+	CMD_PRUNE = 256, CMD_ERASE = 512, CMD_ALL = 1023,
 	CMD_SIGNATURES = CMD_SERVE | CMD_CHECK | CMD_VERIFY | CMD_SEND,
 };
 
-enum option_type { OPTION_TEXT, OPTION_BYTES, OPTION_INT, OPTION_SWITCH };
+enum option_type { OPTION_TEXT, OPTION_BYTES, OPTION_INT, OPTION_SPAN, OPTION_SWITCH };
 
 #define DEFAULT_LISTEN "127.0.0.1:5000"
 
@@ -23,7 +23,7 @@ enum option_type { OPTION_TEXT, OPTION_BYTES, OPTION_INT, OPTION_SWITCH };
 	X(listen, "--listen", "OUTCOMED_LISTEN", "ADDR:PORT|unix:PATH", OPTION_TEXT, DEFAULT_LISTEN, false, CMD_SERVE | CMD_CHECK, \
 	  "Where to listen. A public address needs OUTCOMED_SERVICE_TOKEN or OUTCOMED_TENANT_SECRET.") \
 	X(database, "--database", "DATABASE_URL", "URL", OPTION_TEXT, "sqlite:outcomed.db", false, \
-	  CMD_SERVE | CMD_MIGRATE | CMD_CHECK | CMD_REPLAY | CMD_EXPLAIN, \
+	  CMD_SERVE | CMD_MIGRATE | CMD_CHECK | CMD_REPLAY | CMD_EXPLAIN | CMD_PRUNE | CMD_ERASE, \
 	  "sqlite:PATH or postgresql://…; a password is better in the environment than on the command line.") \
 	X(webhook_secret, NULL, "LIVEKIT_WEBHOOK_SECRET", "SECRET", OPTION_TEXT, NULL, true, CMD_SIGNATURES, \
 	  "The secret that signs webhooks; any API key's name (iss) is taken that it verifies.") \
@@ -66,6 +66,10 @@ enum option_type { OPTION_TEXT, OPTION_BYTES, OPTION_INT, OPTION_SWITCH };
 	  "Longest silence in the middle of a request.") \
 	X(idle_timeout, "--idle-timeout", "OUTCOMED_IDLE_TIMEOUT", "SECONDS", OPTION_INT, "120", false, CMD_SERVE, \
 	  "Idle time of a connection between requests; LiveKit keeps them for 90 s.") \
+	X(retention, "--retention", "OUTCOMED_RETENTION", "SPAN", OPTION_SPAN, NULL, false, CMD_SERVE, \
+	  "How long ended calls are kept, such as 90d; then all that is kept of them goes, a little at a time. Not set: for ever.") \
+	X(keep_payloads, "--keep-payloads", "OUTCOMED_KEEP_PAYLOADS", "SPAN", OPTION_SPAN, NULL, false, CMD_SERVE, \
+	  "How long the events of ended calls keep their payloads, such as 30d. Without them a call cannot be replayed. Not set: as long as the calls.") \
 	X(accept_hmac, NULL, "OUTCOMED_ACCEPT_HMAC", "0|1", OPTION_SWITCH, "0", false, CMD_SERVE | CMD_VERIFY | CMD_CHECK | CMD_REPLAY, \
 	  "Take the older module's X-LiveKit-Signature (hex HMAC-SHA256 of the body) as a second form.") \
 	X(migrate, "--migrate", "OUTCOMED_MIGRATE", NULL, OPTION_SWITCH, "0", false, CMD_SERVE, "Upgrade a PostgreSQL schema at start (a SQLite file always is).") \
@@ -77,7 +81,7 @@ struct config {
 #undef X
 	/* parsed from the texts above; 0 or false where not set */
 	int64_t max_body_bytes, max_connections_n, max_connections_per_address_n, max_connections_unauthenticated_n, request_timeout_s,
-		stall_timeout_s, idle_timeout_s, watch_interval_ms, watch_rate_n;
+		stall_timeout_s, idle_timeout_s, watch_interval_ms, watch_rate_n, retention_ms, keep_payloads_ms;
 	bool accept_hmac_on, migrate_on;
 	struct arena *arena;
 };

@@ -33,6 +33,7 @@ struct metrics;
 	X(METRIC_LOSSES, "outcomed_losses_total", COUNTER, "Calls in which something must have existed and never came, at their first final verdict, by what.", "loss") \
 	X(METRIC_ASIDE, "outcomed_events_aside", GAUGE, "Events kept aside (processed = 0).", NULL) \
 	X(METRIC_WAL_BYTES, "outcomed_sqlite_wal_bytes", GAUGE, "Size of SQLite's -wal file; 0 with PostgreSQL.", NULL) \
+	X(METRIC_RETENTION, "outcomed_retention_removed_total", COUNTER, "What this process removed because its time was over (--retention, --keep-payloads), by what.", "what") \
 	X(METRIC_WATCHER_REQUESTS, "outcomed_watcher_requests_total", COUNTER, "Requests to LiveKit's API, by what became of them.", "result") \
 	X(METRIC_WATCHER_FINDINGS, "outcomed_watcher_findings_total", COUNTER, "What LiveKit's API told that no webhook had told, by kind.", "finding") \
 	X(METRIC_WATCHER_CALLS, "outcomed_watcher_calls", GAUGE, "Calls that LiveKit's API is being asked about.", NULL) \

@@ -74,6 +74,21 @@ static size_t skip_ascii(const unsigned char *p, size_t i, size_t n)
 	return i;
 }
 
+bool slice_to_span_ms(struct slice s, int64_t *ret)
+{
+	static const struct {
+		char unit;
+		int64_t ms;
+	} units[] = { { 's', 1000 }, { 'm', 60000 }, { 'h', 3600000 }, { 'd', 86400000 } };
+	int64_t n;
+	for (size_t i = 0; s.n > 1 && i < sizeof units / sizeof *units; i++)
+		if (s.p[s.n - 1] == units[i].unit && slice_to_int64(slice_of(s.p, s.n - 1), &n) && n > 0 && n < 1000000) {
+			*ret = n * units[i].ms;
+			return true;
+		}
+	return false;
+}
+
 bool slice_is_utf8(struct slice s)
 {
 	const unsigned char *p = (const unsigned char *)s.p;

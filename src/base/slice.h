@@ -48,5 +48,7 @@ struct slice slice_trim(struct slice s);              /* spaces, tabs, CR, LF at
 bool slice_split(struct slice s, char sep, struct slice *ret_head, struct slice *ret_tail);
 /* The whole slice as a decimal integer with an optional sign; false on anything else and on overflow. */
 bool slice_to_int64(struct slice s, int64_t *ret);
+/* A span of time as 90d, 12h, 30m or 45s, more than nothing and less than 1,000,000 of them, in milliseconds. */
+bool slice_to_span_ms(struct slice s, int64_t *ret);
 /* Well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms, at most U+10FFFF). NUL is allowed. */
 bool slice_is_utf8(struct slice s);

@@ -1,6 +1,8 @@
 /* The subcommands and what they share. Private to main.c and src/cmd; all of it runs on the main thread. */
 #pragma once
 
+#include <signal.h>
+
 #include "base/config.h"
 #include "core/override.h"
 #include "core/tenant.h"
@@ -25,7 +27,7 @@ struct command {
 };
 
 extern const struct command command_serve, command_migrate, command_check, command_verify, command_send, command_token, command_docs, command_replay,
-	command_explain;
+	command_explain, command_prune;
 extern const struct command *const commands[];
 extern const size_t command_count;
 
@@ -50,6 +52,9 @@ const char *line_value(const struct command_line *line, const char *flag);
 bool line_switch(const struct command_line *line, const char *flag);
 /* The same as a number in [least, most]; `def` when not given. False after it said on stderr what is wrong. */
 bool line_number(const struct command_line *line, const char *flag, int64_t least, int64_t most, int64_t def, int64_t *ret);
+
+/* For commands that end between two steps: SIGINT, SIGTERM and SIGHUP wait in *ret to be taken (SIGHUP unless nohup had it ignored). */
+void block_stop_signals(sigset_t *ret);
 
 /* One line on stderr, "outcomed NAME: …", for a person: what went wrong and what to do. Never a secret. */
 void complain(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -32,6 +32,17 @@ void complain(const char *command, const char *format, ...)
 		fprintf(stderr, "outcomed: %s\n", text);
 }
 
+void block_stop_signals(sigset_t *ret)
+{
+	struct sigaction hup;
+	sigemptyset(ret);
+	sigaddset(ret, SIGTERM);
+	sigaddset(ret, SIGINT);
+	if (sigaction(SIGHUP, NULL, &hup) == 0 && hup.sa_handler != SIG_IGN)
+		sigaddset(ret, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, ret, NULL);
+}
+
 struct slice arena_text(struct arena *a, const char *format, ...)
 {
 	char *text = NULL;

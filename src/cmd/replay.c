@@ -17,17 +17,6 @@ struct replaying {
 	sigset_t signals;
 };
 
-static void block_signals(sigset_t *set)
-{
-	struct sigaction hup;
-	sigemptyset(set);
-	sigaddset(set, SIGTERM);
-	sigaddset(set, SIGINT);
-	if (sigaction(SIGHUP, NULL, &hup) == 0 && hup.sa_handler != SIG_IGN)
-		sigaddset(set, SIGHUP);
-	sigprocmask(SIG_BLOCK, set, NULL);
-}
-
 static bool go_on(void *context, const struct replay_totals *t)
 {
 	struct replaying *x = context;
@@ -49,18 +38,12 @@ static void left_alone(void *context, struct slice room_sid, enum replay_skip wh
 /* A time (RFC 3339), or a span before now: 90s, 30m, 12h, 7d. */
 static bool read_since(const char *text, int64_t *ret_ms)
 {
-	static const struct {
-		char unit;
-		int64_t ms;
-	} units[] = { { 's', 1000 }, { 'm', 60000 }, { 'h', 3600000 }, { 'd', 86400000 } };
-	struct slice s = slice_cstr(text);
-	int64_t n;
-	for (size_t i = 0; s.n > 1 && i < sizeof units / sizeof *units; i++)
-		if (s.p[s.n - 1] == units[i].unit && slice_to_int64(slice_of(s.p, s.n - 1), &n) && n > 0 && n < 1000000) {
-			*ret_ms = clock_wall_ms() - n * units[i].ms;
-			return *ret_ms > 0;
-		}
-	return rfc3339_parse(s, ret_ms) && *ret_ms > 0;
+	int64_t span_ms;
+	if (slice_to_span_ms(slice_cstr(text), &span_ms)) {
+		*ret_ms = clock_wall_ms() - span_ms;
+		return *ret_ms > 0;
+	}
+	return rfc3339_parse(slice_cstr(text), ret_ms) && *ret_ms > 0;
 }
 
 static int read_flags(const struct command_line *line, struct replay_options *o, struct replay_report *r)
@@ -135,7 +118,7 @@ static int run_replay(const struct command_line *line)
 		status = read_config(line, &o);
 	if (status != STATUS_OK)
 		return status;
-	block_signals(&x.signals);
+	block_stop_signals(&x.signals);
 	report_begin(&x.report);
 	int r = replay_run(&o, line->arena, &t, &message);
 	if (r == 0 || t.calls)

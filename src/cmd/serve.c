@@ -19,6 +19,7 @@
 #include "cmd/service.h"
 #include "http/http.h"
 #include "ingest/ingest.h"
+#include "ingest/janitor.h"
 #include "ingest/watcher.h"
 #include "store/migrate.h"
 
@@ -280,6 +281,12 @@ static void log_start(struct serving *s, const struct http_server *server)
 		 LOG_S("database", url), LOG_I("signing_keys", s->keyring.count), LOG_S("watches", s->livekit), LOG_Z("version", OUTCOMED_VERSION));
 }
 
+static int start_janitor(const struct serving *s, struct metrics *m, struct janitor **ret)
+{
+	const struct retention_options o = { .store = serving_store(s), .calls_ms = s->config->retention_ms, .payloads_ms = s->config->keep_payloads_ms };
+	return janitor_start(&o, m, ret);
+}
+
 static bool writer_is_alive(void *ingest, int64_t within_ms) { return ingest_makes_progress(ingest, within_ms); }
 
 static const char *status_of(void *ingest)
@@ -300,6 +307,7 @@ static int serve(struct serving *s, struct metrics *m)
 	struct http_server *server;
 	struct watcher *watcher;
 	struct service *service = NULL;
+	struct janitor *janitor = NULL;
 	metrics_label_values(m, METRIC_BUILD, versions, 1);
 	metric_set(m, METRIC_BUILD, 0, 1);
 	int r = ingest_start(&ingest_options, m, &ingest);
@@ -319,6 +327,8 @@ static int serve(struct serving *s, struct metrics *m)
 	log_start(s, server);
 	if (service_start(&(struct service_options){ .alive = writer_is_alive, .status = status_of, .context = ingest }, &service) < 0)
 		log_warn("the service manager hears nothing more: out of memory or threads");
+	if (start_janitor(s, m, &janitor) < 0)
+		log_warn("nothing is removed by --retention and --keep-payloads: out of memory or threads");
 	int n = wait_for_signal(s);
 	next_interrupt_exits();
 	int64_t began_ns = clock_mono_ns();
@@ -327,6 +337,7 @@ static int serve(struct serving *s, struct metrics *m)
 	service_say_stopping();
 	if (!http_drain(server, DRAIN_MS))
 		log_warn("some requests were not finished in time", LOG_I("waited_ms", DRAIN_MS));
+	janitor_stop(janitor);
 	watcher_stop(watcher);
 	ingest_stop(ingest);
 	http_free(server);

@@ -306,6 +306,8 @@ static void decide_result(struct entry *e)
 		decide_own_mark(e);
 	else if (d->cause != DECODE_OK)
 		set_result(e, INGEST_QUARANTINED, cause_message(d->cause));
+	else if (slice_eq(e->error, SLICE(STORE_PRUNED)))
+		set_result(e, INGEST_QUARANTINED, "Event kept aside: the calls of its time were pruned");
 	else if (e->call && !slice_is_none(e->error))
 		set_result(e, INGEST_QUARANTINED, "Event kept aside: its call has a conflict");
 	else if (!event_type_matters(d->event.type))

@@ -40,6 +40,7 @@ struct ingest {
 	struct lane lanes[LANES_MAX];
 	size_t lane_count, started;
 	atomic_uint down; /* writers whose store is down */
+	_Atomic int64_t pruned_before_ms;
 
 	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t idle;
@@ -279,6 +280,7 @@ static bool init_lane(struct ingest *in, struct lane *lane, store_open_fn open)
 {
 	lane->in = in;
 	lane->writer = (struct writer){ .options = &in->options, .metrics = in->metrics, .open = open, .down = &in->down,
+		.pruned_before_ms = &in->pruned_before_ms,
 		.sweeps = lane == in->lanes };
 	init_cond(&lane->work);
 	lane->batch = calloc(in->options.batch_limit, sizeof(struct ingest_item *));

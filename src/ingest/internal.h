@@ -115,6 +115,7 @@ struct writer {
 	atomic_bool up;
 	bool ended;          /* a sync of the store failed: it stays down until the process is started again */
 	atomic_uint *down; /* of the writers side by side, those whose store is down; NULL where there is only one */
+	_Atomic int64_t *pruned_before_ms; /* what store_count said last, for all writers; NULL: nothing */
 	bool sweeps;       /* one of them does the sweeper's work */
 	struct arena *arena; /* of the attempt */
 	struct buf text, log_lines;

@@ -157,6 +157,14 @@ static bool is_new(const struct batch *b, const struct entry *e)
 	return !e->twin && !b->loaded.known[e->id_at] && e->item->decoded->cause == DECODE_OK;
 }
 
+/* Is it of a time of which the calls were removed, and its call not there? Then it is most likely a repetition, and what it says alone would pass
+ * for a call. */
+static bool is_pruned(const struct batch *b, const struct call_row *row, const struct event *ev)
+{
+	int64_t before_ms = b->w->pruned_before_ms ? atomic_load_explicit(b->w->pruned_before_ms, memory_order_relaxed) : 0;
+	return !row->exists && ev->created_at_s && ev->created_at_s * 1000 < before_ms && !b->states[row - b->loaded.calls].folded;
+}
+
 static int fold_by_sid(struct batch *b)
 {
 	for (size_t i = 0; i < b->entry_count; i++) {
@@ -166,6 +174,10 @@ static int fold_by_sid(struct batch *b)
 			continue;
 		e->call = store_loaded_find(&b->loaded, ev->room.sid);
 		assert(e->call); /* store_batch_load gives every room it was asked for */
+		if (is_pruned(b, e->call, ev)) {
+			e->error = SLICE(STORE_PRUNED);
+			continue;
+		}
 		int r = fold(b, e->call, ev, &e->error);
 		if (r < 0)
 			return r;

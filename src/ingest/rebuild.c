@@ -136,6 +136,8 @@ static int note_taken(struct making *m, struct rebuilt *x, const struct event *e
 	return arena_copy(m->b->a, ev->id, &bind->event_id) ? 0 : OC_NOMEM;
 }
 
+static bool is_stripped(const struct journal_row *row) { return slice_is_none(row->payload) && slice_is_none(row->raw_body); }
+
 static int decode_row(struct making *m, const struct journal_row *row, struct arena *a, struct decoded *ret)
 {
 	struct slice text = slice_is_none(row->payload) ? row->raw_body : row->payload;
@@ -164,6 +166,12 @@ static int fold_row(struct making *m, struct rebuilt *x, const struct event *ev,
 /* A mark about a call of another tenant's: in nobody's facts. */
 static bool is_foreign(const struct journal_row *row) { return slice_eq(row->error_message, SLICE(STORE_OTHER_TENANT)); }
 
+/* One that came again after its call was removed. */
+static bool is_pruned(const struct rebuilt *x, const struct journal_row *row)
+{
+	return !x->was.exists && slice_eq(row->error_message, SLICE(STORE_PRUNED));
+}
+
 static int take_row(struct making *m, struct rebuilt *x, const struct journal_row *row, struct arena *a)
 {
 	bool counted = row->processed || (row->error_message.n && slice_eq(row->error_message, x->was.tenant_error));
@@ -175,7 +183,7 @@ static int take_row(struct making *m, struct rebuilt *x, const struct journal_ro
 	int r = note_user(m, x, row);
 	if (r < 0)
 		return r;
-	if (!counted && (m->o->settled_only || is_foreign(row))) {
+	if (!counted && (m->o->settled_only || is_foreign(row) || is_pruned(x, row))) {
 		x->still_aside++;
 		return 0;
 	}
@@ -187,7 +195,7 @@ static int take_row(struct making *m, struct rebuilt *x, const struct journal_ro
 		return r;
 	bool folded = here && slice_is_none(error);
 	if (!folded && counted)
-		return leave_alone(m, x, read && !here ? REPLAY_MISPLACED : REPLAY_UNREADABLE, row->event_id);
+		return leave_alone(m, x, read && !here ? REPLAY_MISPLACED : is_stripped(row) ? REPLAY_STRIPPED : REPLAY_UNREADABLE, row->event_id);
 	if (!folded)
 		x->still_aside++;
 	else if (!counted)

@@ -37,6 +37,7 @@ extern const char *const replay_change_names[REPLAY_CHANGE_COUNT], *const replay
 /* Why a call is left as it is. */
 #define REPLAY_SKIPS(X) \
 	X(REPLAY_PRUNED, "its facts name an event that its journal does not have") \
+	X(REPLAY_STRIPPED, "the payload of an event that counted was removed (retention)") \
 	X(REPLAY_UNREADABLE, "an event that counted cannot be read") \
 	X(REPLAY_MISPLACED, "an event in its journal names another room") \
 	X(REPLAY_REFUSED, "the database refused what came out")

@@ -56,6 +56,8 @@ static void count(struct writer *w)
 		writer_read_failed(w, r);
 		return;
 	}
+	if (w->pruned_before_ms)
+		atomic_store(w->pruned_before_ms, c.pruned_before_ms);
 	metric_set(w->metrics, METRIC_OPEN_CALLS, 0, c.open_calls);
 	metric_set(w->metrics, METRIC_ASIDE, 0, c.aside);
 	show_wal(w, c.wal_bytes);

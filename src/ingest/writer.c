@@ -84,6 +84,14 @@ void writer_read_failed(struct writer *w, int error)
 
 void writer_step(struct writer *w) { atomic_store_explicit(&w->step_ns, clock_mono_ns(), memory_order_relaxed); }
 
+/* Before the first batch: what is drained first may be old. The sweeper asks again. */
+static void learn_pruned(struct writer *w)
+{
+	struct store_counts c;
+	if (store_count(w->store, &c) == 0)
+		atomic_store(w->pruned_before_ms, c.pruned_before_ms);
+}
+
 static int open_store(struct writer *w)
 {
 	writer_step(w);
@@ -92,6 +100,8 @@ static int open_store(struct writer *w)
 	int r = w->open(&w->options->store, w->arena, &w->store, &message);
 	if (r < 0)
 		snprintf(w->error, sizeof w->error, "%.*s", SLICE_FMT(message));
+	else if (w->pruned_before_ms)
+		learn_pruned(w);
 	return r;
 }
 

@@ -28,6 +28,13 @@ struct store_ops {
 	int (*journal_strays)(struct store *s, int64_t after_ms, struct slice after_id, size_t limit, struct arena *a, struct journal_row **ret,
 		size_t *ret_count);
 
+	int (*kept_calls)(struct store *s, struct slice after, size_t limit, bool ask_payloads, struct arena *a, struct kept_call **ret, size_t *ret_count,
+		struct slice *ret_last);
+	int (*forget_calls)(struct store *s, const struct slice *sids, size_t count, size_t most, struct forgotten *ret);
+	int (*forget_payloads)(struct store *s, const struct slice *sids, size_t count, size_t most, struct forgotten *ret);
+	int (*move_pruned)(struct store *s, int64_t before_ms);
+	int (*forget_strays)(struct store *s, int64_t before_ms, struct slice user, bool payloads_only, size_t most, struct forgotten *ret);
+
 	int (*reader_open)(const struct store_options *o, struct arena *message_arena, struct store_reader **ret, struct slice *ret_message);
 	void (*reader_close)(struct store_reader *r);
 	const char *(*reader_last_error)(const struct store_reader *r);

@@ -315,6 +315,16 @@ int pg_journal_next(struct store *s, struct arena *a, struct journal_row *ret);
 void pg_journal_close(struct store *s);
 int pg_journal_strays(struct store *s, int64_t after_ms, struct slice after_id, size_t limit, struct arena *a, struct journal_row **ret, size_t *ret_count);
 
+/* retention (postgres_retention.c) */
+int pg_kept_calls(struct store *store, struct slice after, size_t limit, bool ask_payloads, struct arena *a, struct kept_call **ret, size_t *ret_count,
+	struct slice *ret_last);
+int pg_forget_calls(struct store *store, const struct slice *sids, size_t count, size_t most, struct forgotten *ret);
+int pg_forget_payloads(struct store *store, const struct slice *sids, size_t count, size_t most, struct forgotten *ret);
+int pg_move_pruned(struct store *store, int64_t before_ms);
+int pg_forget_strays(struct store *store, int64_t before_ms, struct slice user, bool payloads_only, size_t most, struct forgotten *ret);
+/* A statement of the moment with s->pg.params, and its answer, inside the open transaction; after an error the caller aborts. */
+OC_NODISCARD int pg_ask_text(struct pg_store *s, struct buf *sql, PGresult **ret);
+
 int pg_reader_open(const struct store_options *o, struct arena *message_arena, struct store_reader **ret, struct slice *ret_message);
 void pg_reader_close(struct store_reader *r);
 const char *pg_reader_last_error(const struct store_reader *r);

@@ -11,7 +11,7 @@
 static struct pg_store *store_of(struct store *s) { return (struct pg_store *)s; }
 
 /* One statement and its answer; on failure the caller aborts, which takes the rest. */
-static int ask(struct pg_store *s, struct buf *sql, PGresult **ret)
+int pg_ask_text(struct pg_store *s, struct buf *sql, PGresult **ret)
 {
 	struct pg *c = &s->pg;
 	int64_t deadline = pg_deadline(c);
@@ -76,7 +76,7 @@ int pg_replay_count(struct store *store, int64_t *ret)
 
 	fresh_params(store_of(store));
 	buf_puts(&sql, "SELECT count(*) FROM call_facts");
-	int r = ask(store_of(store), &sql, &res);
+	int r = pg_ask_text(store_of(store), &sql, &res);
 	if (r == 0)
 		*ret = pg_get_int8(res, 0, 0);
 	return r;
@@ -94,7 +94,7 @@ int pg_replay_find(struct store *store, struct slice call_id, struct arena *a, s
 		" (SELECT \"livekitRoomSid\"::text FROM call_logs WHERE \"livekitRoomSid\" IS NOT NULL AND id = ");
 	pg_sql_to_compare(&sql, pg_column(s->pg.schema, PG_CALL_LOGS, "id"), "$1::text");
 	buf_puts(&sql, ") LIMIT 1");
-	int r = ask(s, &sql, &res);
+	int r = pg_ask_text(s, &sql, &res);
 	if (r < 0)
 		return r;
 	return PQntuples(res) ? pg_get_text(res, 0, 0, a, ret_sid) : OC_NOT_FOUND;
@@ -121,7 +121,7 @@ int pg_replay_rooms(struct store *store, struct slice after, int64_t since_ms, s
 		"SELECT f.s FROM (SELECT \"roomSid\"::text AS s FROM call_facts WHERE \"roomSid\" > $1::text ORDER BY \"roomSid\" LIMIT $2::int8) f UNION"
 		" SELECT j.s FROM (SELECT DISTINCT \"roomSid\"::text AS s FROM livekit_call_events WHERE \"roomSid\" > $1::text ORDER BY 1 LIMIT $2::int8) j"
 		") u ORDER BY u.s LIMIT $2::int8");
-	int r = ask(s, &sql, &res);
+	int r = pg_ask_text(s, &sql, &res);
 	for (int row = 0; r == 0 && row < PQntuples(res); row++) {
 		r = pg_get_text(res, row, 0, a, &last);
 		if (r == 0 && pg_get_bool(res, row, 1))
@@ -178,7 +178,7 @@ int pg_replay_calls(struct store *store, const struct slice *sids, size_t count,
 	buf_puts(&sql, " LIMIT 1) END, f.rules::int8, f.revision, f.\"callLogIsOurs\"::int8, f.\"startedAtMs\", f.\"endedAtMs\", f.\"dueAtMs\", f.\"watchAtMs\","
 		" f.\"roomStartedAtMs\", (SELECT max(r.revision) FROM call_revisions r WHERE r.\"roomSid\" = t.sid), f.\"roomSid\" IS NOT NULL"
 		" FROM unnest($1::text[]) WITH ORDINALITY t (sid, n) LEFT JOIN call_facts f ON f.\"roomSid\" = t.sid ORDER BY t.n");
-	int r = ask(s, &sql, &res);
+	int r = pg_ask_text(s, &sql, &res);
 	if (r == 0 && (size_t)PQntuples(res) != count)
 		r = OC_RETRY;
 	for (size_t i = 0; i < count && r == 0; i++) {
@@ -203,7 +203,7 @@ int pg_replay_legs(struct store *store, struct replay_leg *legs, size_t count)
 		pg_put_bytes(b, legs[i].room_sid);
 	buf_puts(&sql, "SELECT l.\"roomSid\" IS NOT NULL FROM unnest($1::text[], $2::text[]) WITH ORDINALITY t (id, sid, n)"
 		" LEFT JOIN call_legs l ON l.\"sipCallId\" = t.id AND l.\"roomSid\" = t.sid ORDER BY t.n");
-	int r = ask(s, &sql, &res);
+	int r = pg_ask_text(s, &sql, &res);
 	if (r == 0 && (size_t)PQntuples(res) != count)
 		r = OC_RETRY;
 	for (size_t i = 0; i < count && r == 0; i++)
@@ -240,7 +240,7 @@ static int fetch_large(struct pg_store *s, struct arena *a, struct journal_row *
 	buf_puts(&sql, "SELECT ");
 	pg_sql_text(&sql, pg_column(s->pg.schema, PG_JOURNAL, "rawPayload"), "e");
 	buf_putf(&sql, ", %s FROM livekit_call_events e WHERE e.\"eventId\" = $1::text", body->class == PG_BYTEA ? "e.\"rawBody\"" : "NULL::bytea");
-	int r = ask(s, &sql, &res);
+	int r = pg_ask_text(s, &sql, &res);
 	if (r < 0 || PQntuples(res) == 0)
 		return r;
 	r = pg_get_text(res, 0, 0, a, &e->payload);
@@ -276,7 +276,7 @@ int pg_journal_open(struct store *store, const struct slice *sids, size_t count)
 	buf_puts(&sql, "DECLARE oc_journal NO SCROLL CURSOR FOR SELECT ");
 	put_journal_columns(&sql, s->pg.schema);
 	buf_puts(&sql, " WHERE e.\"roomSid\" = ANY ($1::text[]) AND e.source IS NOT NULL ORDER BY e.\"roomSid\"");
-	int r = ask(s, &sql, NULL);
+	int r = pg_ask_text(s, &sql, NULL);
 	if (r == 0)
 		s->journal.open = true;
 	return r;
@@ -291,7 +291,7 @@ static int fetch(struct pg_store *s)
 	s->journal.at = 0;
 	fresh_params(s);
 	buf_putf(&sql, "FETCH %d FROM oc_journal", FETCH_ROWS);
-	return ask(s, &sql, &s->journal.rows);
+	return pg_ask_text(s, &sql, &s->journal.rows);
 }
 
 int pg_journal_next(struct store *store, struct arena *a, struct journal_row *ret)
@@ -327,7 +327,7 @@ void pg_journal_close(struct store *store)
 	if (s->journal.open && s->in_batch && s->pg.conn && PQtransactionStatus(s->pg.conn) == PQTRANS_INTRANS) {
 		fresh_params(s);
 		buf_puts(&sql, "CLOSE oc_journal");
-		if (ask(s, &sql, NULL) < 0)
+		if (pg_ask_text(s, &sql, NULL) < 0)
 			pg_batch_abort(store);
 	}
 	s->journal = (struct pg_journal){ .rows = NULL };
@@ -357,7 +357,7 @@ int pg_journal_strays(struct store *store, int64_t after_ms, struct slice after_
 	buf_putf(&sql, " WHERE %s AND e.source IS NOT NULL AND e.\"roomSid\" IS NULL AND %s >= to_timestamp($1::int8 / 1000.0)"
 		" AND (%s > to_timestamp($1::int8 / 1000.0) OR e.\"eventId\"::text > $2::text) ORDER BY %s, e.\"eventId\"::text LIMIT $3::int8",
 		flag ? "NOT e.processed" : "e.processed = 0", created.p, created.p, created.p);
-	int r = ask(s, &sql, &res);
+	int r = pg_ask_text(s, &sql, &res);
 	size_t count = r == 0 ? (size_t)PQntuples(res) : 0;
 	for (size_t i = 0; i < count && r == 0; i++)
 		r = take_event(s, res, (int)i, a, &rows[i]);

@@ -137,5 +137,7 @@ void pg_sql_count(const struct pg_schema *s, struct buf *b)
 	buf_puts(b, "SELECT (SELECT count(*) FROM call_facts WHERE outcome IS NULL),"
 		" (SELECT count(*) FROM livekit_call_events e WHERE ");
 	buf_puts(b, pg_sql_is_aside(s));
-	buf_puts(b, " AND e.source IS NOT NULL)");
+	buf_puts(b, " AND e.source IS NOT NULL), (SELECT ");
+	put_column(b, s, PG_JOURNAL, "timestamp", pg_sql_int8, "e");
+	buf_puts(b, " * 1000 FROM livekit_call_events e WHERE e.\"eventId\" = '" STORE_PRUNED_ID "')");
 }

@@ -256,6 +256,7 @@ int pg_count(struct store *store, struct store_counts *ret)
 	ret->wal_bytes = 0;
 	ret->open_calls = pg_get_int8(res, 0, 0);
 	ret->aside = pg_get_int8(res, 0, 1);
+	ret->pruned_before_ms = pg_get_int8(res, 0, 2);
 	return 0;
 }
 
@@ -280,6 +281,11 @@ const struct store_ops postgres_store_ops = {
 	.journal_next = pg_journal_next,
 	.journal_close = pg_journal_close,
 	.journal_strays = pg_journal_strays,
+	.kept_calls = pg_kept_calls,
+	.forget_calls = pg_forget_calls,
+	.forget_payloads = pg_forget_payloads,
+	.move_pruned = pg_move_pruned,
+	.forget_strays = pg_forget_strays,
 	.reader_open = pg_reader_open,
 	.reader_close = pg_reader_close,
 	.reader_last_error = pg_reader_last_error,

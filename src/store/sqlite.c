@@ -144,7 +144,8 @@ const char *const sqlite_writer_sql[SQL_WRITER_COUNT] = {
 	[SQL_LEG_WAITS] = sqlite_leg_waits_sql,
 	[SQL_LEG_WAITS_OF_CALL] = sqlite_leg_waits_of_call_sql,
 	[SQL_LEG_DUE] = sqlite_leg_due_sql,
-	[SQL_COUNT] = "SELECT (SELECT count(*) FROM call_facts WHERE outcome IS NULL), (SELECT count(*) FROM livekit_call_events WHERE processed = 0)",
+	[SQL_COUNT] = "SELECT (SELECT count(*) FROM call_facts WHERE outcome IS NULL), (SELECT count(*) FROM livekit_call_events WHERE processed = 0), "
+		      "(SELECT timestamp * 1000 FROM livekit_call_events WHERE \"eventId\" = '" STORE_PRUNED_ID "')",
 };
 
 /* ---- opening ---- */
@@ -303,7 +304,7 @@ int sqlite_count(struct store *store, struct store_counts *ret)
 	if (r <= 0)
 		return r;
 	*ret = (struct store_counts){ .open_calls = sqlite3_column_int64(b.st, 0), .aside = sqlite3_column_int64(b.st, 1),
-		.wal_bytes = sqlite_wal_bytes(&s->c) };
+		.pruned_before_ms = sqlite3_column_int64(b.st, 2), .wal_bytes = sqlite_wal_bytes(&s->c) };
 	sqlite_reset(&b);
 	return 0;
 }
@@ -329,6 +330,11 @@ const struct store_ops sqlite_store_ops = {
 	.journal_next = sqlite_journal_next,
 	.journal_close = sqlite_journal_close,
 	.journal_strays = sqlite_journal_strays,
+	.kept_calls = sqlite_kept_calls,
+	.forget_calls = sqlite_forget_calls,
+	.forget_payloads = sqlite_forget_payloads,
+	.move_pruned = sqlite_move_pruned,
+	.forget_strays = sqlite_forget_strays,
 	.reader_open = sqlite_reader_open,
 	.reader_close = sqlite_reader_close,
 	.reader_last_error = sqlite_reader_last_error,

@@ -22,6 +22,7 @@ struct sqlite_connection {
 	int timeout_ms;
 	sqlite3_stmt *statements[SQLITE_STATEMENTS_MAX]; /* in the order of the array given to sqlite_prepare */
 	size_t statement_count;
+	bool forgets;              /* what is deleted is overwritten too */
 	bool broken;               /* an I/O error happened: do not trust it, open it anew */
 	bool sync_failed;          /* for good: what reads well now may be on no disk */
 	struct sqlite_file_id wal, shm; /* of -wal and -shm, as they were when it was opened */
@@ -191,6 +192,18 @@ int sqlite_journal_next(struct store *store, struct arena *a, struct journal_row
 void sqlite_journal_close(struct store *store);
 int sqlite_journal_strays(struct store *store, int64_t after_ms, struct slice after_id, size_t limit, struct arena *a, struct journal_row **ret,
 	size_t *ret_count);
+
+/* ---- retention (sqlite_retention.c) ---- */
+
+int sqlite_kept_calls(struct store *store, struct slice after, size_t limit, bool ask_payloads, struct arena *a, struct kept_call **ret,
+	size_t *ret_count, struct slice *ret_last);
+int sqlite_forget_calls(struct store *store, const struct slice *sids, size_t count, size_t most, struct forgotten *ret);
+int sqlite_forget_payloads(struct store *store, const struct slice *sids, size_t count, size_t most, struct forgotten *ret);
+int sqlite_move_pruned(struct store *store, int64_t before_ms);
+int sqlite_forget_strays(struct store *store, int64_t before_ms, struct slice user, bool payloads_only, size_t most, struct forgotten *ret);
+/* A statement of the moment; sqlite_once_done ends it. */
+OC_NODISCARD int sqlite_once(struct sqlite_connection *c, const char *sql, struct sqlite_binder *ret);
+void sqlite_once_done(struct sqlite_binder *b);
 
 /* sqlite_calls.c: brings the call's call_logs row up to date within the transaction. `was` is the row as loaded. */
 OC_NODISCARD int sqlite_write_call_log(struct sqlite_store *s, const struct call_row *was, struct call_row *call, int64_t now_ms,

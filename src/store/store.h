@@ -93,6 +93,10 @@ struct call_row {
 #define STORE_WAITS "waits for its call"
 /* A tenant's mark about what has turned out to be another's call: in no facts, shown to nobody. */
 #define STORE_OTHER_TENANT "its call is another tenant's"
+/* A new event of a time of which the calls were removed, and of no call that is there: a late repetition, most likely. It makes no call. */
+#define STORE_PRUNED "its call was pruned, or would have been"
+/* What waited so long that its payload was removed. */
+#define STORE_STRIPPED "waited for its call until its payload was removed"
 #define STORE_UNBOUND_LIMIT 200
 #define STORE_MARK_LATE_S 30 /* a mark by name may be so much later than its call's end: dialers hear of it late, and clocks differ */
 struct unbound_row {
@@ -198,6 +202,7 @@ OC_NODISCARD int store_watch_move(struct store *s, struct slice room_sid, int64_
 struct store_counts {
 	int64_t open_calls;
 	int64_t aside;                           /* journal rows with processed = 0 */
+	int64_t pruned_before_ms;                /* calls that ended before that were removed; 0 = none ever was */
 	int64_t wal_bytes;                       /* SQLite: the size of the -wal file; PostgreSQL: 0 */
 };
 OC_NODISCARD int store_count(struct store *s, struct store_counts *ret); /* counts by partial indexes; at most every 15 s */
@@ -242,6 +247,40 @@ void store_journal_close(struct store *s);
 /* Rows kept aside that belong to no room, the oldest first, after that one. */
 OC_NODISCARD int store_journal_strays(struct store *s, int64_t after_ms, struct slice after_id, size_t limit, struct arena *a,
 	struct journal_row **ret, size_t *ret_count);
+
+/* ---- retention: what is not to be kept any longer (ingest/retention.h) ---- */
+
+/* A room SID that call_facts or the journal has. */
+struct kept_call {
+	struct slice room_sid, user_id; /* user_id none: no tenant */
+	bool has_row;      /* in call_facts; else there is only a journal of it */
+	bool ended;        /* with a verdict that is final; what has no row never began */
+	int64_t at_ms;     /* when it ended; without a row, or without that time, when we last heard of it */
+	bool has_payloads; /* an event of it has its payload still; only where that was asked for */
+};
+
+/* The next `limit` of them after `after`, in the snapshot of store_replay_begin; *ret_last as in store_replay_rooms. Rows of the journal that
+ * outcomed did not write are not looked at. */
+OC_NODISCARD int store_kept_calls(struct store *s, struct slice after, size_t limit, bool ask_payloads, struct arena *a, struct kept_call **ret,
+	size_t *ret_count, struct slice *ret_last);
+
+struct forgotten {
+	int64_t events, payloads, facts, legs, revisions, call_logs; /* rows; payloads: rows that lost theirs */
+};
+
+/* In the transaction that store_batch_load opened, for calls that it locked, which store_batch_commit without events and calls ends. Adds to *ret.
+ * All that we keep of these calls goes: journal, facts, legs, revisions, and call_logs rows that we inserted; rows of the host's stay as they are.
+ * At most `most` events go at a time: 1 where there are more, and the rest of the call is still there then. */
+OC_NODISCARD int store_forget_calls(struct store *s, const struct slice *sids, size_t count, size_t most, struct forgotten *ret);
+/* Likewise, of at most `most` events: payload and body go, the rest of the row stays, so that the event still counts once. */
+OC_NODISCARD int store_forget_payloads(struct store *s, const struct slice *sids, size_t count, size_t most, struct forgotten *ret);
+/* What tells every node up to when calls were removed: a row of the journal under this id, of no room and no tenant, whose "timestamp" it is.
+ * store_count reads it. It is put there like any event; this moves it on, in the same transaction. */
+#define STORE_PRUNED_ID "OC_PRUNED"
+OC_NODISCARD int store_move_pruned(struct store *s, int64_t before_ms);
+/* Events of no room that were taken before then, at most `most`: the rows, or only their payloads (what waited for its call does not any more
+ * then). `user` none: whoever's. 1 where there are more. */
+OC_NODISCARD int store_forget_strays(struct store *s, int64_t before_ms, struct slice user, bool payloads_only, size_t most, struct forgotten *ret);
 
 /* ---- reading: every function takes a tenant; there is none that does not ---- */
 

@@ -91,5 +91,5 @@ struct store_case {
 	const char *name;
 	void (*run)(void **state);
 };
-extern const struct store_case write_cases[], call_cases[], read_cases[], detail_cases[], mark_cases[], watch_cases[], replay_cases[];
-extern const size_t write_case_count, call_case_count, read_case_count, detail_case_count, mark_case_count, watch_case_count, replay_case_count;
+extern const struct store_case write_cases[], call_cases[], read_cases[], detail_cases[], mark_cases[], watch_cases[], replay_cases[], retention_cases[];
+extern const size_t write_case_count, call_case_count, read_case_count, detail_case_count, mark_case_count, watch_case_count, replay_case_count, retention_case_count;

@@ -294,7 +294,7 @@ static void an_event_that_counted_and_cannot_be_read_leaves_its_call_alone(void 
 	assert_true(totals.left_alone == 1 && told.why == REPLAY_MISPLACED);
 	fixture_exec(f, "UPDATE livekit_call_events SET \"rawPayload\" = NULL WHERE \"eventId\" = 'EV_RM_00_1'");
 	replay();
-	assert_true(totals.left_alone == 1 && told.why == REPLAY_UNREADABLE);
+	assert_true(totals.left_alone == 1 && told.why == REPLAY_STRIPPED);
 	assert_string_equal(row_of("RM_00"), before);
 }
 

@@ -34,6 +34,7 @@ static int run_group(const char *store, const enum store_kind *kind)
 	add_cases(g, store, kind, mark_cases, mark_case_count);
 	add_cases(g, store, kind, watch_cases, watch_case_count);
 	add_cases(g, store, kind, replay_cases, replay_case_count);
+	add_cases(g, store, kind, retention_cases, retention_case_count);
 	return _cmocka_run_group_tests(store, g->tests, g->count, NULL, NULL);
 }
 
