@@ -38,6 +38,7 @@ struct metrics;
 	X(METRIC_WATCHER_FINDINGS, "outcomed_watcher_findings_total", COUNTER, "What LiveKit's API told that no webhook had told, by kind.", "finding") \
 	X(METRIC_WATCHER_CALLS, "outcomed_watcher_calls", GAUGE, "Calls that LiveKit's API is being asked about.", NULL) \
 	X(METRIC_WATCHER_SUCCESS, "outcomed_watcher_last_success_seconds", GAUGE, "When LiveKit's API last answered, seconds since the epoch; 0 = never.", NULL) \
+	X(METRIC_TLS_EXPIRY, "outcomed_tls_certificate_expiry_seconds", GAUGE, "When the certificate of --tls-cert expires, seconds since the epoch; 0 = no TLS.", NULL) \
 	X(METRIC_LOG_DROPPED, "outcomed_log_lines_dropped_total", COUNTER, "Log lines left out because standard error was not read.", NULL) \
 	X(METRIC_BUILD, "outcomed_build_info", GAUGE, "1; the version is the label.", "version")
 

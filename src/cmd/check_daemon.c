@@ -25,7 +25,7 @@ struct daemon {
 /* ---- reaching it ---- */
 
 /* The URL of a --listen text: a wildcard is reached by loopback; a Unix socket's path goes to *ret_unix. */
-static const char *base_of(struct slice listen, struct arena *a, const char **ret_unix)
+static const char *base_of(struct slice listen, bool tls, struct arena *a, const char **ret_unix)
 {
 	struct slice port;
 	*ret_unix = NULL;
@@ -42,7 +42,7 @@ static const char *base_of(struct slice listen, struct arena *a, const char **re
 		host = SLICE("127.0.0.1");
 	else if (slice_eq_cstr(host, "[::]"))
 		host = SLICE("[::1]");
-	return arena_dup(a, arena_text(a, "http://%.*s:%.*s", SLICE_FMT(host), SLICE_FMT(port)));
+	return arena_dup(a, arena_text(a, "%s://%.*s:%.*s", tls ? "https" : "http", SLICE_FMT(host), SLICE_FMT(port)));
 }
 
 static int get(const struct daemon *d, const char *path, struct slice bearer, struct client_reply *ret)
@@ -259,8 +259,11 @@ void check_daemon(struct checking *c)
 	const char *unix_path;
 	struct daemon d = { .c = c };
 	struct client_reply reply;
-	d.base = base_of(c->config->listen, c->arena, &unix_path);
-	if (!d.base || client_setup() != 0 || client_open(unix_path, &d.client) != 0) {
+	struct slice certificate = c->config->tls_cert;
+	const char *trusted = arena_dup(c->arena, certificate);
+	d.base = base_of(c->config->listen, !slice_is_none(certificate), c->arena, &unix_path);
+	if (!d.base || !trusted || client_setup() != 0 || client_open(unix_path, &d.client) != 0 ||
+	    (!slice_is_none(certificate) && client_trust(d.client, trusted) != 0)) {
 		check_fail(c, "daemon", SLICE("out of memory"), "");
 		return;
 	}

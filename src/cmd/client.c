@@ -42,6 +42,14 @@ int client_open(const char *unix_path, struct client **ret)
 	return 0;
 }
 
+int client_trust(struct client *c, const char *certificate_path)
+{
+	return curl_easy_setopt(c->curl, CURLOPT_CAINFO, certificate_path) || curl_easy_setopt(c->curl, CURLOPT_CAPATH, NULL) ||
+		       curl_easy_setopt(c->curl, CURLOPT_SSL_VERIFYHOST, 0L)
+		? OC_NOMEM
+		: OC_OK;
+}
+
 void client_close(struct client *c)
 {
 	if (!c)

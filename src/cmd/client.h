@@ -18,6 +18,8 @@ struct client_reply {
 OC_NODISCARD int client_setup(void);
 /* unix_path: talk to this socket whatever the URL's host is; NULL = TCP. */
 OC_NODISCARD int client_open(const char *unix_path, struct client **ret);
+/* Over TLS, whoever answers must show this very certificate (a PEM file), under whatever name. */
+OC_NODISCARD int client_trust(struct client *c, const char *certificate_path);
 void client_close(struct client *c); /* takes NULL */
 
 /* headers: "Name: value" texts ended by NULL; "Name:" leaves out one that libcurl would add. body none: no body. OC_NET when there was no

@@ -27,6 +27,7 @@
 #define STATEMENT_MS 3000 /* LiveKit asks again after 1, 2, 4 and 8 s: a store that hangs must become a 503 before that is used up */
 #define QUEUE_BYTES ((size_t)64 << 20) /* of bodies that wait for the writer, at least */
 #define MIGRATE_AGAIN_S 2
+#define READ_ANEW_S 60
 #define LAST_LINES_MS 500
 #define FILES_BESIDE_CONNECTIONS 128
 
@@ -210,17 +211,32 @@ static void migrate_when_up(struct serving *s)
 		log_error("the schema could not be upgraded", LOG_Z("error", oc_error_text(r)), LOG_S("cause", message));
 }
 
-static int wait_for_signal(struct serving *s)
+/* The files that may change while it runs; all others are read at start. A pair of which only one file is new yet is looked at again. */
+static void read_anew(struct http_server *server, bool asked)
 {
-	const struct timespec pause = { .tv_sec = MIGRATE_AGAIN_S };
+	_cleanup_arena_ struct arena *a = arena_new(4096);
+	struct slice message = SLICE("out of memory");
+	bool changed = false;
+	int r = a ? http_reload(server, a, &changed, &message) : OC_NOMEM;
+	if (r)
+		log_error("the certificate could not be read anew; the old one stays", LOG_S("cause", message));
+	else if (changed || asked)
+		log_info(changed ? "the certificate was read anew" : "SIGHUP: nothing has changed");
+}
+
+static int wait_for_signal(struct serving *s, struct http_server *server)
+{
 	for (;;) {
-		int n = s->migrate_pending ? sigtimedwait(&s->signals, NULL, &pause) : sigwaitinfo(&s->signals, NULL);
+		const struct timespec pause = { .tv_sec = s->migrate_pending ? MIGRATE_AGAIN_S : READ_ANEW_S };
+		int n = sigtimedwait(&s->signals, NULL, &pause);
 		if (n == SIGHUP && !isatty(STDIN_FILENO))
-			log_info("SIGHUP: nothing to read anew");
+			read_anew(server, true);
 		else if (n > 0)
 			return n;
-		else if (errno == EAGAIN)
+		else if (errno == EAGAIN && s->migrate_pending)
 			migrate_when_up(s);
+		else if (errno == EAGAIN)
+			read_anew(server, false);
 	}
 }
 
@@ -251,6 +267,8 @@ static struct http_options http_options_of(const struct serving *s)
 		.max_connections_unauthenticated = (size_t)c->max_connections_unauthenticated_n,
 		.trusted_proxies = c->trusted_proxy,
 		.allowed_hosts = c->allowed_hosts,
+		.tls_certificate = c->tls_cert,
+		.tls_key = c->tls_key,
 		.request_timeout_ms = c->request_timeout_s * 1000,
 		.stall_timeout_ms = c->stall_timeout_s * 1000,
 		.idle_timeout_ms = c->idle_timeout_s * 1000,
@@ -277,7 +295,7 @@ static void log_start(struct serving *s, const struct http_server *server)
 	struct slice url = SLICE_NONE;
 	if (store_url_for_log(s->store.url, s->arena, &url) != 0)
 		url = SLICE_NONE;
-	log_info("call_outcomes routes registered", LOG_S("address", http_address(server)), LOG_Z("receiver", "/api/webhooks/call_completed"),
+	log_info("call_outcomes routes registered", LOG_S("address", http_address(server)), LOG_Z("tls", slice_is_none(s->config->tls_cert) ? NULL : "on"), LOG_Z("receiver", "/api/webhooks/call_completed"),
 		 LOG_S("database", url), LOG_I("signing_keys", s->keyring.count), LOG_S("watches", s->livekit), LOG_Z("version", OUTCOMED_VERSION));
 }
 
@@ -329,7 +347,7 @@ static int serve(struct serving *s, struct metrics *m)
 		log_warn("the service manager hears nothing more: out of memory or threads");
 	if (start_janitor(s, m, &janitor) < 0)
 		log_warn("nothing is removed by --retention and --keep-payloads: out of memory or threads");
-	int n = wait_for_signal(s);
+	int n = wait_for_signal(s, server);
 	next_interrupt_exits();
 	int64_t began_ns = clock_mono_ns();
 	log_info("stopping: finishing what was accepted", LOG_Z("signal", sigabbrev_np(n)));
@@ -382,7 +400,7 @@ const struct command command_serve = {
 		   "watchdog are told to it (NOTIFY_SOCKET, WATCHDOG_USEC).\n"
 		   "\n"
 		   "SIGTERM and SIGINT finish what was accepted and stop, however often they come; a second SIGINT (Ctrl-C) does not\n"
-		   "wait. SIGHUP stops a process in a terminal; to a daemon it changes nothing.\n"
+		   "wait. SIGHUP stops a process in a terminal; a daemon reads certificate and key anew.\n"
 		   "\n"
 		   "Exit codes: 0 stopped by a signal; 1 stopped by a second SIGINT; 2 could not start (wrong configuration,\n"
 		   "address in use, database refused).",

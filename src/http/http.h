@@ -16,6 +16,7 @@ struct http_options {
 	int64_t request_timeout_ms, stall_timeout_ms, idle_timeout_ms;
 	struct slice trusted_proxies;   /* networks and "unix", separated by commas; none = nobody */
 	struct slice allowed_hosts;     /* names, separated by commas */
+	struct slice tls_certificate, tls_key; /* PEM files; none = no TLS */
 	unsigned threads, reader_threads; /* 0 = 2 and 2 */
 	struct keyring keyring;
 	struct decode_options decode;
@@ -31,6 +32,8 @@ OC_NODISCARD int http_start(const struct http_options *o, struct ingest *in, str
 	struct http_server **ret, struct slice *ret_message);
 /* The address it listens on, with the real port. */
 struct slice http_address(const struct http_server *s);
+/* Reads certificate and key anew, for the handshakes to come. OC_CONFIG with a message: they cannot be used, and the old ones stay. */
+OC_NODISCARD int http_reload(struct http_server *s, struct arena *a, bool *ret_changed, struct slice *ret_message);
 /* Stops listening, waits at most timeout_ms until the requests that were begun are answered and no client is between two: what comes on open
  * connections meanwhile is answered, with Connection: close. Then ingest_stop, then http_free. */
 bool http_drain(struct http_server *s, int64_t timeout_ms);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "http/tls.h"
 
 #define DEFAULT_THREADS 2
 #define DEFAULT_MAX_BODY (8u << 20)
@@ -85,7 +86,17 @@ static void declare_metrics(struct metrics *m)
  * acceptor keeps the time. */
 static struct MHD_Daemon *worker_start(struct http_server *s)
 {
-	return MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
+	unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME | (tls_is_open() ? MHD_USE_TLS : 0);
+	union {
+		gnutls_certificate_retrieve_function2 *function;
+		void *pointer;
+	} select = { .function = tls_select };
+	struct MHD_OptionItem tls[] = {
+		{ MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)TLS_PRIORITIES },
+		{ MHD_OPTION_HTTPS_CERT_CALLBACK, 0, select.pointer },
+		{ MHD_OPTION_END, 0, NULL },
+	};
+	return MHD_start_daemon(flags, 0, NULL, NULL,
 				request_handle, s,
 				MHD_OPTION_NOTIFY_COMPLETED, request_completed, s,
 				MHD_OPTION_NOTIFY_CONNECTION, connection_notify, s,
@@ -96,6 +107,7 @@ static struct MHD_Daemon *worker_start(struct http_server *s)
 #if MHD_VERSION >= 0x00097701
 				MHD_OPTION_CLIENT_DISCIPLINE_LVL, 1,
 #endif
+				MHD_OPTION_ARRAY, tls_is_open() ? tls : tls + 2,
 				MHD_OPTION_END);
 }
 
@@ -134,6 +146,32 @@ static int read_trusted(const struct http_options *o, struct arena *a, struct ne
 	return OC_CONFIG;
 }
 
+static int read_certificate(const struct http_options *o, const struct listener *l, struct arena *a, struct slice *ret_message)
+{
+	if (slice_is_none(o->tls_certificate) && slice_is_none(o->tls_key))
+		return OC_OK;
+	const char *certificate = arena_dup(a, o->tls_certificate), *key = arena_dup(a, o->tls_key);
+	if (slice_is_none(o->tls_certificate) || slice_is_none(o->tls_key))
+		*ret_message = SLICE("--tls-cert and --tls-key go together: set both");
+	else if (l->is_unix)
+		*ret_message = SLICE("--tls-cert is for TCP: leave it out with a Unix socket");
+	else if (MHD_is_feature_supported(MHD_FEATURE_HTTPS_CERT_CALLBACK) != MHD_YES)
+		*ret_message = SLICE("--tls-cert: this libmicrohttpd was built without TLS; put a proxy in front");
+	else
+		return certificate && key ? tls_open(certificate, key, a, ret_message) : OC_NOMEM;
+	return OC_CONFIG;
+}
+
+int http_reload(struct http_server *s, struct arena *a, bool *ret_changed, struct slice *ret_message)
+{
+	*ret_changed = false;
+	if (!tls_is_open())
+		return OC_OK;
+	int r = tls_reload(clock_mono_ns(), a, ret_changed, ret_message);
+	metric_set(s->metrics, METRIC_TLS_EXPIRY, 0, tls_expires_s());
+	return r;
+}
+
 int http_start(const struct http_options *o, struct ingest *in, struct metrics *m, struct arena *message_arena, struct http_server **ret,
 	struct slice *ret_message)
 {
@@ -157,8 +195,11 @@ int http_start(const struct http_options *o, struct ingest *in, struct metrics *
 	if (r == OC_OK)
 		r = o->inherited_fd ? listener_adopt(o->inherited_fd, &s->listener, ret_message)
 				    : listener_open(o->listen, message_arena, &s->listener, ret_message);
+	if (r == OC_OK)
+		r = read_certificate(o, &s->listener, message_arena, ret_message);
 	if (r == OC_OK) {
 		declare_metrics(m);
+		metric_set(m, METRIC_TLS_EXPIRY, 0, tls_expires_s());
 		if (!start_parts(s)) {
 			*ret_message = SLICE("out of memory, threads or descriptors");
 			r = OC_NOMEM;
@@ -218,6 +259,7 @@ void http_free(struct http_server *s)
 		(void)wait_until_answered(s, LAST_ANSWERS_MS, 0);
 	for (unsigned i = 0; i < s->worker_count; i++)
 		MHD_stop_daemon(s->workers[i]);
+	tls_close();
 	reads_free(s->reads);
 	listener_close(&s->listener);
 	connections_free(s);

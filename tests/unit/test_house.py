@@ -32,6 +32,7 @@ LIBRARIES = {
     "sqlite3.h": {"store"},
     "libpq-fe.h": {"store"},
     "microhttpd.h": {"http"},
+    "gnutls/": {"http"},
     "curl/": {"cmd", "ingest"},
     "systemd/": {"cmd"},
 }
@@ -47,6 +48,7 @@ ELSEWHERE = [
     ("http", "asking", "tests/system/test_tenants.py"),
     ("http", "list pages reads reply throttle", "tests/system/test_http.py"),
     ("http", "acceptor connection head request", "tests/wire/test_http_wire.py"),
+    ("http", "tls", "tests/wire/test_http_tls.py"),
     ("http", "limits", "tests/wire/test_http_limits.py"),
     ("http", "receiver submit", "tests/system/test_refusals.py"),
     ("http", "server", "tests/system/test_stop.py"),
@@ -103,7 +105,7 @@ def test_libraries_stay_in_their_rooms():
 
 def test_every_header_stands_by_itself():
     """Each can be included first: it names all that it needs."""
-    flags = subprocess.run(["pkg-config", "--cflags", "libpq", "jansson", "libmicrohttpd", "sqlite3"], capture_output=True, text=True, check=True)
+    flags = subprocess.run(["pkg-config", "--cflags", "gnutls", "libpq", "jansson", "libmicrohttpd", "sqlite3"], capture_output=True, text=True, check=True)
     wrong = []
     for path in (p for p in SOURCES if p.suffix == ".h"):
         done = subprocess.run(["gcc", "-std=gnu17", "-D_GNU_SOURCE", "-fsyntax-only", "-Wno-pragma-once-outside-header", *flags.stdout.split(),
