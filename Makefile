@@ -1,7 +1,7 @@
 # A front for Meson: `make` builds, `make run` shows it, `make test` proves it. Paths are relative, so that the directory's name
 # may have spaces in it.
 .DEFAULT_GOAL := build
-.PHONY: build deps run test torture bench install clean fuzz schemathesis tsan tidy valgrind docs help
+.PHONY: build deps run test torture bench soak install clean fuzz schemathesis tsan tidy valgrind docs help
 
 DESTDIR ?=
 prefix ?= /usr/local
@@ -29,6 +29,10 @@ torture: ## kill -9 TORTURE_KILLS (1000) times under load on each store
 bench: ## measure against nginx and pgbench
 	@scripts/install-packages.sh bench
 	@bench/run.sh
+
+soak: ## half of the full speed for SOAK_SECONDS (1800) on each store: memory, descriptors, nothing lost
+	@scripts/install-packages.sh bench
+	@bench/soak.sh
 
 install: build ## install binary, unit files and manual page (DESTDIR, prefix)
 	@meson configure build -Dprefix="$(prefix)" >build/configure.txt

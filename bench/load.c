@@ -7,7 +7,7 @@
  *   load save post HOST:PORT EVENTS FILES PREFIX        the requests themselves, for wrk.lua, into PREFIX.0, PREFIX.1, …; a call's
  *   load save get  HOST:PORT REQUESTS FILES PREFIX LIST requests all go to one file; each with its length before it, as eight digits
  *
- * LOAD_SECONDS ends a run early; LOAD_FIRST_CALL is the number of the first call, so that runs do not repeat each other's events.
+ * LOAD_SECONDS ends a run early; LOAD_RATE is how many requests are begun a second at most; LOAD_FIRST_CALL is the number of the first call, so that runs do not repeat each other's events.
  * One thread and one epoll set. A connection has one request under way at a time, and a room's events go over one connection in
  * their order, as LiveKit sends them. Tokens live for five minutes: sign right before the run. Of an answer only the status and
  * Content-Length are looked at, so that the generator stays cheap beside what it measures. */
@@ -56,6 +56,7 @@ struct run {
 	size_t next_call;          /* the next call nobody has taken */
 	size_t done, ok, refused, broken;
 	int64_t stop_ns; /* no request is begun after it */
+	int64_t pace_ns, due_ns; /* between two requests, and when the next one may be begun; 0 = at once */
 	int64_t *latencies_ns;
 };
 
@@ -194,6 +195,16 @@ static int dial(const struct addrinfo *to)
 	return fd;
 }
 
+/* Everybody waits until the next request may be begun. */
+static void wait_turn(struct run *run)
+{
+	if (!run->pace_ns)
+		return;
+	const struct timespec due = { .tv_sec = run->due_ns / 1000000000, .tv_nsec = run->due_ns % 1000000000 };
+	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, NULL);
+	run->due_ns += run->pace_ns;
+}
+
 /* Takes the connection's next request; false when there is none left. */
 static bool take_request(struct run *run, struct connection *c)
 {
@@ -205,6 +216,7 @@ static bool take_request(struct run *run, struct connection *c)
 	}
 	c->request = c->next_call * run->call_length + c->in_call++;
 	c->sent = c->got = c->answer_size = 0;
+	wait_turn(run);
 	c->began_ns = clock_mono_ns();
 	return c->began_ns < run->stop_ns;
 }
@@ -417,6 +429,9 @@ int main(int argc, char **argv)
 	int64_t began = clock_mono_ns();
 	double cpu = cpu_seconds();
 	run.stop_ns = began + limit_ns();
+	const char *rate = getenv("LOAD_RATE");
+	run.pace_ns = rate && atoll(rate) > 0 ? 1000000000 / atoll(rate) : 0;
+	run.due_ns = began;
 	run_all(&run, to, connections);
 	report(&run, connections, clock_mono_ns() - began, cpu_seconds() - cpu);
 	freeaddrinfo(to);
