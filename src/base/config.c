@@ -51,6 +51,8 @@ static const struct {
 	{ INDEX_request_timeout, offsetof(struct config, request_timeout_s), 1, 3600 },
 	{ INDEX_idle_timeout, offsetof(struct config, idle_timeout_s), 1, 86400 },
 	{ INDEX_watch_interval, offsetof(struct config, watch_interval_ms), 100, 60000 },
+	{ INDEX_spool_limit, offsetof(struct config, spool_limit_bytes), 1 << 20, (int64_t)1 << 50 },
+	{ INDEX_commit_deadline, offsetof(struct config, commit_deadline_ms), 50, 60000 },
 	{ INDEX_watch_rate, offsetof(struct config, watch_rate_n), 1, 1000 },
 	{ INDEX_retention, offsetof(struct config, retention_ms), DAY_MS, INT64_MAX },
 	{ INDEX_keep_payloads, offsetof(struct config, keep_payloads_ms), DAY_MS, INT64_MAX },

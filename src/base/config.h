@@ -10,7 +10,7 @@
 /* Which subcommands an option belongs to: bits. */
 enum {
 	CMD_SERVE = 1, CMD_MIGRATE = 2, CMD_CHECK = 4, CMD_VERIFY = 8, CMD_SEND = 16, CMD_TOKEN = 32, CMD_REPLAY = 64, CMD_EXPLAIN = 128,
-	CMD_PRUNE = 256, CMD_ERASE = 512, CMD_ALL = 1023,
+	CMD_PRUNE = 256, CMD_ERASE = 512, CMD_SPOOL = 1024, CMD_ALL = 2047,
 	CMD_SIGNATURES = CMD_SERVE | CMD_CHECK | CMD_VERIFY | CMD_SEND,
 };
 
@@ -25,6 +25,12 @@ enum option_type { OPTION_TEXT, OPTION_BYTES, OPTION_INT, OPTION_SPAN, OPTION_SW
 	X(database, "--database", "DATABASE_URL", "URL", OPTION_TEXT, "sqlite:outcomed.db", false, \
 	  CMD_SERVE | CMD_MIGRATE | CMD_CHECK | CMD_REPLAY | CMD_EXPLAIN | CMD_PRUNE | CMD_ERASE, \
 	  "sqlite:PATH or postgresql://…; a password is better in the environment than on the command line.") \
+	X(spool, "--spool", "OUTCOMED_SPOOL", "DIR", OPTION_TEXT, "outcomed.spool", false, CMD_SERVE | CMD_CHECK | CMD_SPOOL, \
+	  "Directory in which events wait while the database cannot take them; `none`: they get 503 then.") \
+	X(spool_limit, "--spool-limit", "OUTCOMED_SPOOL_LIMIT", "BYTES", OPTION_BYTES, "1GiB", false, CMD_SERVE | CMD_CHECK, \
+	  "Bytes of the spool, at most; beyond it events get 503.") \
+	X(commit_deadline, "--commit-deadline", "OUTCOMED_COMMIT_DEADLINE", "MILLISECONDS", OPTION_INT, "1000", false, CMD_SERVE, \
+	  "What the database has not committed in that time goes to the spool.") \
 	X(webhook_secret, NULL, "LIVEKIT_WEBHOOK_SECRET", "SECRET", OPTION_TEXT, NULL, true, CMD_SIGNATURES, \
 	  "The secret that signs webhooks; any API key's name (iss) is taken that it verifies.") \
 	X(api_key, NULL, "LIVEKIT_API_KEY", "KEY", OPTION_TEXT, NULL, false, CMD_SIGNATURES, "API key of the pair that signs webhooks.") \
@@ -85,7 +91,7 @@ struct config {
 #undef X
 	/* parsed from the texts above; 0 or false where not set */
 	int64_t max_body_bytes, max_connections_n, max_connections_per_address_n, max_connections_unauthenticated_n, request_timeout_s,
-		stall_timeout_s, idle_timeout_s, watch_interval_ms, watch_rate_n, retention_ms, keep_payloads_ms;
+		stall_timeout_s, idle_timeout_s, watch_interval_ms, watch_rate_n, retention_ms, keep_payloads_ms, spool_limit_bytes, commit_deadline_ms;
 	bool accept_hmac_on, migrate_on;
 	struct arena *arena;
 };

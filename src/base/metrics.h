@@ -38,6 +38,13 @@ struct metrics;
 	X(METRIC_WATCHER_FINDINGS, "outcomed_watcher_findings_total", COUNTER, "What LiveKit's API told that no webhook had told, by kind.", "finding") \
 	X(METRIC_WATCHER_CALLS, "outcomed_watcher_calls", GAUGE, "Calls that LiveKit's API is being asked about.", NULL) \
 	X(METRIC_WATCHER_SUCCESS, "outcomed_watcher_last_success_seconds", GAUGE, "When LiveKit's API last answered, seconds since the epoch; 0 = never.", NULL) \
+	X(METRIC_SPOOL_EVENTS, "outcomed_spool_events", GAUGE, "Events that wait in the spool for the database.", NULL) \
+	X(METRIC_SPOOL_BYTES, "outcomed_spool_bytes", GAUGE, "Bytes of the spool's files, against --spool-limit.", NULL) \
+	X(METRIC_SPOOL_OLDEST, "outcomed_spool_oldest_seconds", GAUGE, "Age of the oldest event in the spool, seconds; 0 = none.", NULL) \
+	X(METRIC_SPOOL_APPENDED, "outcomed_spool_appended_total", COUNTER, "Events synced to the spool and answered.", NULL) \
+	X(METRIC_SPOOL_DRAINED, "outcomed_spool_drained_total", COUNTER, "Events of the spool that the database has.", NULL) \
+	X(METRIC_SPOOL_DAMAGED, "outcomed_spool_damaged_total", COUNTER, "Stretches of the spool's files that nobody could read.", NULL) \
+	X(METRIC_SPOOL_ASIDE, "outcomed_spool_files_aside", GAUGE, "Files of the spool kept for the operator: damaged, or with an event that the database refuses.", NULL) \
 	X(METRIC_TLS_EXPIRY, "outcomed_tls_certificate_expiry_seconds", GAUGE, "When the certificate of --tls-cert expires, seconds since the epoch; 0 = no TLS.", NULL) \
 	X(METRIC_LOG_DROPPED, "outcomed_log_lines_dropped_total", COUNTER, "Log lines left out because standard error was not read.", NULL) \
 	X(METRIC_BUILD, "outcomed_build_info", GAUGE, "1; the version is the label.", "version")

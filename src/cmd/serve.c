@@ -29,6 +29,7 @@
 #define MIGRATE_AGAIN_S 2
 #define READ_ANEW_S 60
 #define LAST_LINES_MS 500
+#define FIRST_LOOK_MS 2000 /* at the database: with a spool it need not answer before we serve */
 #define FILES_BESIDE_CONNECTIONS 128
 
 struct serving {
@@ -41,6 +42,7 @@ struct serving {
 	struct slice livekit; /* base of LiveKit's API; none: no watcher */
 	const struct routes *routes; /* NULL: none */
 	const struct overrides *overrides; /* NULL: none */
+	struct spool *spool; /* NULL: none */
 	bool migrate_pending; /* asked for, but the database was down */
 	sigset_t signals;
 	struct slice message;
@@ -178,27 +180,72 @@ static void log_migration(void *context, const char *line)
 		log_info("migrate", LOG_Z("did", line));
 }
 
+/* A disk that fails is no reason not to serve; where the directory is wrong, somebody is there to hear of it. */
+static int prepare_spool(struct serving *s)
+{
+	if (slice_eq_cstr(s->config->spool, "none"))
+		return 0;
+	const char *directory = arena_dup(s->arena, s->config->spool);
+	const struct spool_options o = { .directory = directory, .limit_bytes = s->config->spool_limit_bytes };
+	int r = directory ? spool_open(&o, s->arena, &s->spool, &s->message) : OC_NOMEM;
+	if (r == OC_IO) {
+		log_error("no spool: what the database does not take gets 503", LOG_S("cause", s->message));
+		s->message = SLICE_NONE;
+		return 0;
+	}
+	return r;
+}
+
+/* What may be over in a while, and with a spool is waited for. */
+static bool may_pass(const struct serving *s, bool sqlite, int error)
+{
+	switch ((enum oc_error)error) {
+	case OC_DOWN: return !sqlite || s->spool;
+	case OC_UNSURE:
+	case OC_RETRY:
+	case OC_IO:
+	case OC_FSYNC:
+	case OC_FULL:
+	case OC_TIMEOUT:
+	case OC_NET: return s->spool;
+	case OC_OK:
+	case OC_NOMEM:
+	case OC_INVALID:
+	case OC_NOT_FOUND:
+	case OC_DATA:
+	case OC_SCHEMA:
+	case OC_DENIED:
+	case OC_CONFLICT:
+	case OC_CONFIG: return false;
+	}
+	return false;
+}
+
 /* SQLite is ours and is always upgraded; PostgreSQL only when asked. Then a first look whether this binary can work with
- * the schema. A PostgreSQL that is down is no reason not to start. */
+ * the schema. A database that is down is no reason not to start; a schema that does not fit is. */
 static int prepare_store(struct serving *s)
 {
 	bool known;
 	struct store *store = NULL;
 	bool sqlite = store_url_kind(s->store.url, &known) == STORE_SQLITE;
+	struct store_options first = s->store;
+	int r = 0;
+	if (s->spool)
+		first.timeout_ms = FIRST_LOOK_MS;
 	if (sqlite || s->config->migrate_on) {
-		int r = migrate_upgrade(&s->store, 0, log_migration, NULL, s->arena, &s->message);
-		s->migrate_pending = !sqlite && r == OC_DOWN;
-		if (r && !s->migrate_pending)
-			return r;
+		r = migrate_upgrade(&first, 0, log_migration, NULL, s->arena, &s->message);
+		s->migrate_pending = may_pass(s, sqlite, r);
 	}
-	int r = s->migrate_pending ? OC_DOWN : store_open(&s->store, s->arena, &store, &s->message);
-	store_close(store);
-	if (r == OC_DOWN && !sqlite) {
-		log_warn("the database is down: waiting for it; webhooks get 503 meanwhile and LiveKit sends them again",
-			 LOG_S("cause", s->message));
-		return 0;
+	if (r == 0) {
+		r = store_open(&first, s->arena, &store, &s->message);
+		store_close(store);
 	}
-	return r;
+	if (!may_pass(s, sqlite, r))
+		return r;
+	log_warn(s->spool ? "the database cannot be used now: waiting for it; events are kept in the spool meanwhile"
+			  : "the database is down: waiting for it; webhooks get 503 meanwhile and LiveKit sends them again",
+		 LOG_S("cause", s->message));
+	return 0;
 }
 
 static void migrate_when_up(struct serving *s)
@@ -206,7 +253,7 @@ static void migrate_when_up(struct serving *s)
 	_cleanup_arena_ struct arena *a = arena_new(4096);
 	struct slice message = SLICE("out of memory");
 	int r = a ? migrate_upgrade(&s->store, 0, log_migration, NULL, a, &message) : OC_NOMEM;
-	s->migrate_pending = r == OC_DOWN || r == OC_NOMEM;
+	s->migrate_pending = r == OC_NOMEM || may_pass(s, false, r);
 	if (r && !s->migrate_pending)
 		log_error("the schema could not be upgraded", LOG_Z("error", oc_error_text(r)), LOG_S("cause", message));
 }
@@ -309,7 +356,11 @@ static bool writer_is_alive(void *ingest, int64_t within_ms) { return ingest_mak
 
 static const char *status_of(void *ingest)
 {
-	return ingest_is_up(ingest) ? "Taking webhooks" : "The database is down or refuses: see the log";
+	struct spool_status spool;
+	if (ingest_is_up(ingest))
+		return "Taking webhooks";
+	return ingest_spool_status(ingest, &spool) && spool.takes ? "Taking webhooks into the spool: the database is down or refuses, see the log"
+								  : "The database is down or refuses: see the log";
 }
 
 /* From the first socket to the last. */
@@ -319,6 +370,7 @@ static int serve(struct serving *s, struct metrics *m)
 	const struct ingest_options ingest_options = {
 		.store = serving_store(s), .queue_limit_bytes = queue_bytes(s), .default_user = s->config->default_user,
 		.routes = s->routes, .overrides = s->overrides, .watch = !slice_is_none(s->livekit), .decode = s->decode,
+		.spool = s->spool, .commit_deadline_ms = s->config->commit_deadline_ms,
 	};
 	const struct http_options http_options = http_options_of(s);
 	struct ingest *ingest;
@@ -372,6 +424,8 @@ static int run_serve(const struct command_line *line)
 	block_signals(&s.signals);
 	int r = prepare(&s);
 	if (r == 0)
+		r = prepare_spool(&s);
+	if (r == 0)
 		r = prepare_store(&s);
 	if (r == 0) {
 		s.message = SLICE_NONE;
@@ -379,6 +433,7 @@ static int run_serve(const struct command_line *line)
 		r = m ? serve(&s, m) : OC_NOMEM;
 		metrics_free(m);
 	}
+	spool_close(s.spool);
 	if (r == 0)
 		return STATUS_OK;
 	if (slice_is_none(s.message))
@@ -394,7 +449,8 @@ const struct command command_serve = {
 	.words = "",
 	.summary = "Receive webhooks and serve outcomes until SIGTERM or SIGINT.",
 	.details = "Runs in the foreground and logs to standard error. A SQLite file is made and upgraded by itself; a PostgreSQL\n"
-		   "database wants `outcomed migrate upgrade` first, or --migrate. One that is down is waited for: /readyz says 503.\n"
+		   "database wants `outcomed migrate upgrade` first, or --migrate. One that is down, at the start or later, is waited for:\n"
+		   "events are kept in the spool (--spool) until it takes them, and /readyz says degraded.\n"
 		   "\n"
 		   "A listening socket that a service manager passes (LISTEN_FDS) is taken instead of --listen; readiness, status and the\n"
 		   "watchdog are told to it (NOTIFY_SOCKET, WATCHDOG_USEC).\n"

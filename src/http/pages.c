@@ -2,6 +2,7 @@
 #include "http/internal.h"
 #include "http/openapi.h"
 
+#include "base/clock.h"
 #include "base/log_sink.h"
 
 #define TEXT_TYPE "text/plain; charset=utf-8"
@@ -14,28 +15,57 @@ enum MHD_Result health_run(struct connection *c)
 
 enum MHD_Result livez_run(struct connection *c) { return reply_literal(c, MHD_HTTP_OK, NULL, SLICE("{\"status\":\"alive\"}")); }
 
-/* Ready: new webhooks can be made durable. What is missing is named. */
+/* What the node lacks. */
+struct lacks {
+	bool draining, store, reads, spool;
+};
+
+static void write_missing(struct jsonw *w, const struct lacks *l)
+{
+	const struct {
+		bool lacks;
+		const char *name;
+	} all[] = { { l->draining, "shutting down" }, { l->store, "store" }, { l->reads, "reads" }, { l->spool, "spool" } };
+	jw_key(w, "missing");
+	jw_arr(w);
+	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+		if (all[i].lacks)
+			jw_cstr(w, all[i].name);
+	jw_arr_end(w);
+}
+
+static void write_spool(struct jsonw *w, const struct spool_status *t)
+{
+	int64_t age_ms = t->oldest_ms ? clock_wall_ms() - t->oldest_ms : 0;
+	jw_key(w, "spool");
+	jw_obj(w);
+	jw_key(w, "events");
+	jw_int(w, t->events);
+	jw_key(w, "bytes");
+	jw_int(w, t->bytes);
+	jw_key(w, "oldestSeconds");
+	jw_int(w, age_ms > 0 ? age_ms / 1000 : 0);
+	jw_obj_end(w);
+}
+
+/* Ready: new webhooks can be made durable, in the database or in the spool. What is missing is named. */
 enum MHD_Result readyz_run(struct connection *c)
 {
 	struct http_server *s = c->server;
-	bool draining = atomic_load(&s->draining), store = ingest_is_up(s->ingest), reads = reads_are_up(s->reads);
+	struct spool_status spool = { .takes = false };
+	bool has_spool = ingest_spool_status(s->ingest, &spool);
+	struct lacks l = { .draining = atomic_load(&s->draining), .store = !ingest_is_up(s->ingest), .reads = !reads_are_up(s->reads),
+		.spool = has_spool && !spool.takes };
+	bool whole = !l.draining && !l.store && !l.reads && !l.spool, ready = !l.draining && (!l.store || spool.takes);
 	struct reply *reply = &c->request.reply;
-	bool ready = !draining && store && reads;
 	struct jsonw w = JSONW(&reply->body);
 	jw_obj(&w);
 	jw_key(&w, "status");
-	jw_cstr(&w, ready ? "ready" : "unavailable");
-	if (!ready) {
-		jw_key(&w, "missing");
-		jw_arr(&w);
-		if (draining)
-			jw_cstr(&w, "shutting down");
-		if (!store)
-			jw_cstr(&w, "store");
-		if (!reads)
-			jw_cstr(&w, "reads");
-		jw_arr_end(&w);
-	}
+	jw_cstr(&w, whole ? "ready" : ready ? "degraded" : "unavailable");
+	if (!whole)
+		write_missing(&w, &l);
+	if (spool.events)
+		write_spool(&w, &spool);
 	jw_obj_end(&w);
 	reply->status = ready ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE;
 	reply->flags = ready ? 0 : REPLY_RETRY;

@@ -1,7 +1,7 @@
 /* From a decoded event or mark to a place in the ingest queue, and from the writer's word to the answer.
  *
  * Ordering: the connection is suspended before the event is submitted, since the writer may be done at once; the 200 is made in
- * event_done, which the writer calls after its commit, and nowhere else. event_submit runs on the connection's worker,
+ * event_done, which the writer calls after its commit and the spooler after its sync, and nowhere else. event_submit runs on the connection's worker,
  * event_submit_suspended on a reader's thread. */
 #include "http/internal.h"
 
@@ -14,7 +14,8 @@ static const char *result_status(enum ingest_result result)
 {
 	switch (result) {
 	case INGEST_PROCESSED:
-	case INGEST_DUPLICATE: return "processed";
+	case INGEST_DUPLICATE:
+	case INGEST_SPOOLED: return "processed";
 	case INGEST_IGNORED: return "ignored";
 	case INGEST_QUARANTINED: return "quarantined";
 	case INGEST_CONFLICT:
@@ -57,7 +58,7 @@ static void set_result(struct reply *reply, const struct ingest_item *item)
 	reply->status = MHD_HTTP_OK;
 }
 
-/* On the writer's thread. */
+/* On a writer's thread or the spooler's. */
 static void event_done(struct ingest_item *item)
 {
 	struct connection *c = item->context;

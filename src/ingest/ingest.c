@@ -14,15 +14,15 @@
 
 #include "base/clock.h"
 #include "ingest/internal.h"
+#include "ingest/items.h"
 
 #define QUEUE_LIMIT 4096
 #define QUEUE_LIMIT_BYTES ((size_t)64 * 1024 * 1024)
 #define BATCH_LIMIT 256
 #define LANES_MAX 2
-
-struct list {
-	struct ingest_item *head, *tail;
-};
+#define COMMIT_DEADLINE_MS 1000
+#define TICKS_A_DEADLINE 4 /* so often it is looked whether a writer is late */
+#define RESCUE_EVENTS 256
 
 struct lane {
 	struct ingest *in;
@@ -30,8 +30,9 @@ struct lane {
 	struct ingest_item **batch; /* [options.batch_limit], the writer's */
 	pthread_t thread;
 	pthread_cond_t work;
-	struct list queue; /* in->lock guards it, and */
+	struct item_list queue; /* in->lock guards it, and */
 	bool asleep;
+	int64_t busy_since_ns;  /* since when it has been at what it does */
 };
 
 struct ingest {
@@ -39,6 +40,7 @@ struct ingest {
 	struct metrics *metrics;
 	struct lane lanes[LANES_MAX];
 	size_t lane_count, started;
+	struct spooler *spooler; /* NULL: there is no spool */
 	atomic_uint down; /* writers whose store is down */
 	_Atomic int64_t pruned_before_ms;
 
@@ -48,42 +50,6 @@ struct ingest {
 	bool stopping;
 };
 
-/* ---- lists ---- */
-
-static void list_push(struct list *l, struct ingest_item *item)
-{
-	item->next = NULL;
-	if (l->tail)
-		l->tail->next = item;
-	else
-		l->head = item;
-	l->tail = item;
-}
-
-static void list_splice(struct list *to, struct list *from)
-{
-	if (!from->head)
-		return;
-	if (to->tail)
-		to->tail->next = from->head;
-	else
-		to->head = from->head;
-	to->tail = from->tail;
-	*from = (struct list){ NULL, NULL };
-}
-
-static struct ingest_item *list_pop(struct list *l)
-{
-	struct ingest_item *item = l->head;
-	if (item) {
-		l->head = item->next;
-		if (!l->head)
-			l->tail = NULL;
-		item->next = NULL;
-	}
-	return item;
-}
-
 /* ---- any thread ---- */
 
 static int refuse(struct ingest *in, int error)
@@ -92,38 +58,62 @@ static int refuse(struct ingest *in, int error)
 	return error;
 }
 
-static struct lane *lane_of(struct ingest *in, const struct event *e)
+static int64_t deadline_ns(const struct ingest *in)
 {
-	struct slice key = e->room.sid.n ? e->room.sid : e->room.name.n ? e->room.name : e->id;
-	uint32_t h = 2166136261u;
-	for (size_t i = 0; i < key.n; i++)
-		h = (h ^ (unsigned char)key.p[i]) * 16777619u;
-	return &in->lanes[(h >> 8) % in->lane_count];
+	return (in->options.commit_deadline_ms ? in->options.commit_deadline_ms : COMMIT_DEADLINE_MS) * 1000000;
+}
+
+/* Its writer is at one thing for longer than a batch may take. Under the lock. */
+static bool is_late(const struct lane *lane, int64_t now_ns)
+{
+	return !lane->asleep && now_ns - lane->busy_since_ns > deadline_ns(lane->in);
+}
+
+/* Under the lock. */
+static void queue_item(struct lane *lane, struct ingest_item *item)
+{
+	struct ingest *in = lane->in;
+	item_list_push(&lane->queue, item);
+	in->pending++;
+	in->pending_bytes += item->body.n;
+	metric_set(in->metrics, METRIC_QUEUE_DEPTH, 0, (int64_t)in->pending);
+	if (!lane->asleep)
+		return;
+	lane->asleep = false;
+	lane->busy_since_ns = clock_mono_ns();
+	writer_step(&lane->writer); /* from now on it has something to do */
+	pthread_cond_signal(&lane->work);
+}
+
+static int submit_to_lane(struct lane *lane, struct ingest_item *item)
+{
+	struct ingest *in = lane->in;
+	int r = 0;
+	pthread_mutex_lock(&in->lock);
+	if (in->stopping || in->pending >= in->options.queue_limit || item->body.n > in->options.queue_limit_bytes - in->pending_bytes)
+		r = OC_FULL;
+	else if (in->spooler && is_late(lane, clock_mono_ns()))
+		r = OC_TIMEOUT;
+	else
+		queue_item(lane, item);
+	pthread_mutex_unlock(&in->lock);
+	return r;
 }
 
 int ingest_submit(struct ingest *in, struct ingest_item *item)
 {
-	struct lane *lane = lane_of(in, &item->decoded->event);
-	if (!atomic_load_explicit(&lane->writer.up, memory_order_relaxed))
-		return refuse(in, OC_DOWN);
-	pthread_mutex_lock(&in->lock);
-	if (in->stopping || in->pending >= in->options.queue_limit ||
-	    item->body.n > in->options.queue_limit_bytes - in->pending_bytes) {
-		pthread_mutex_unlock(&in->lock);
-		return refuse(in, OC_FULL);
-	}
-	list_push(&lane->queue, item);
-	in->pending++;
-	in->pending_bytes += item->body.n;
-	metric_set(in->metrics, METRIC_QUEUE_DEPTH, 0, (int64_t)in->pending);
-	bool wake = lane->asleep;
-	if (wake)
-		writer_step(&lane->writer); /* from now on it has something to do */
-	lane->asleep = false;
-	pthread_mutex_unlock(&in->lock);
-	if (wake)
-		pthread_cond_signal(&lane->work);
-	return 0;
+	uint32_t key = event_key(&item->decoded->event);
+	struct lane *lane = &in->lanes[(key >> 8) % in->lane_count];
+	int r = OC_DOWN;
+	if (in->spooler && spooler_holds(in->spooler, key))
+		r = OC_OK;
+	else if (!atomic_load_explicit(&lane->writer.up, memory_order_relaxed))
+		r = OC_DOWN;
+	else if ((r = submit_to_lane(lane, item)) == 0)
+		return 0;
+	if (in->spooler)
+		r = spooler_submit(in->spooler, item, r);
+	return r < 0 ? refuse(in, r) : 0;
 }
 
 bool ingest_is_up(struct ingest *in) { return atomic_load(&in->down) == 0; }
@@ -148,39 +138,75 @@ static struct timespec timespec_of(int64_t ns)
 
 bool ingest_wait_idle(struct ingest *in, int64_t timeout_ms)
 {
-	struct timespec until = timespec_of(clock_mono_ns() + timeout_ms * 1000000);
+	int64_t until_ns = clock_mono_ns() + timeout_ms * 1000000;
+	struct timespec until = timespec_of(until_ns);
 	pthread_mutex_lock(&in->lock);
 	while (in->pending && pthread_cond_timedwait(&in->idle, &in->lock, &until) != ETIMEDOUT)
 		;
 	bool idle = in->pending == 0;
 	pthread_mutex_unlock(&in->lock);
-	return idle;
+	return idle && (!in->spooler || spooler_wait_idle(in->spooler, (until_ns - clock_mono_ns()) / 1000000));
+}
+
+bool ingest_spool_status(struct ingest *in, struct spool_status *ret)
+{
+	if (in->options.spool)
+		spool_get_status(in->options.spool, ret);
+	return in->options.spool != NULL;
+}
+
+/* ---- the spooler's thread ---- */
+
+/* What waits for a writer that is late. */
+static size_t take_from_late(struct lane *lane, struct ingest_item **items)
+{
+	struct ingest *in = lane->in;
+	size_t n = 0;
+	pthread_mutex_lock(&in->lock);
+	if (is_late(lane, clock_mono_ns()))
+		while (n < RESCUE_EVENTS && (items[n] = item_list_pop(&lane->queue)))
+			in->pending_bytes -= items[n++]->body.n;
+	in->pending -= n;
+	pthread_mutex_unlock(&in->lock);
+	return n;
+}
+
+static void rescue(void *ingest)
+{
+	struct ingest *in = ingest;
+	struct ingest_item *items[RESCUE_EVENTS];
+	size_t n;
+	for (size_t i = 0; i < in->lane_count; i++)
+		while ((n = take_from_late(&in->lanes[i], items)) > 0)
+			spooler_give(in->spooler, items, n, OC_TIMEOUT);
 }
 
 /* ---- a writer's thread ---- */
 
-/* Notes that `count` items were answered, and moves what has arrived to the backlog. With an empty backlog it waits for more until
- * wake_ns. False: stopping, and nothing is left. */
-static bool take(struct lane *lane, struct list *backlog, size_t count, size_t bytes, int64_t wake_ns)
+/* Notes that `bytes` of `count` items were answered or given on, and takes the next batch; with an empty queue it waits for more until wake_ns.
+ * False: stopping, and nothing is left. */
+static bool take(struct lane *lane, size_t *count, size_t *bytes, int64_t wake_ns)
 {
 	struct ingest *in = lane->in;
 	struct timespec until = timespec_of(wake_ns);
 	pthread_mutex_lock(&in->lock);
-	in->pending -= count;
-	in->pending_bytes -= bytes;
-	if (count)
+	in->pending -= *count;
+	in->pending_bytes -= *bytes;
+	if (*count)
 		metric_set(in->metrics, METRIC_QUEUE_DEPTH, 0, (int64_t)in->pending);
 	if (in->pending == 0)
 		pthread_cond_broadcast(&in->idle);
-	while (!backlog->head && !lane->queue.head && !in->stopping) {
+	while (!lane->queue.head && !in->stopping) {
 		lane->asleep = true;
 		if (pthread_cond_timedwait(&lane->work, &in->lock, &until) == ETIMEDOUT)
 			break;
 	}
 	lane->asleep = false;
+	lane->busy_since_ns = clock_mono_ns();
 	writer_step(&lane->writer);
-	list_splice(backlog, &lane->queue);
-	bool go_on = backlog->head || !in->stopping;
+	for (*count = *bytes = 0; *count < in->options.batch_limit && (lane->batch[*count] = item_list_pop(&lane->queue)); ++*count)
+		*bytes += lane->batch[*count]->body.n;
+	bool go_on = *count || !in->stopping;
 	pthread_mutex_unlock(&in->lock);
 	return go_on;
 }
@@ -188,19 +214,12 @@ static bool take(struct lane *lane, struct list *backlog, size_t count, size_t b
 static void *writer_main(void *argument)
 {
 	struct lane *lane = argument;
-	size_t batch_limit = lane->in->options.batch_limit;
-	pthread_setname_np(pthread_self(), "writer");
-	struct list backlog = { NULL, NULL };
 	size_t count = 0, bytes = 0;
 	int64_t wake_ns = 0;
-	while (take(lane, &backlog, count, bytes, wake_ns)) {
-		struct ingest_item *item;
-		for (count = bytes = 0; count < batch_limit && (item = list_pop(&backlog)); count++) {
-			lane->batch[count] = item;
-			bytes += item->body.n;
-		}
+	pthread_setname_np(pthread_self(), "writer");
+	while (take(lane, &count, &bytes, wake_ns)) {
 		writer_process(&lane->writer, lane->batch, count);
-		wake_ns = sweeper_run(&lane->writer, backlog.head != NULL || count == batch_limit);
+		wake_ns = sweeper_run(&lane->writer, count == lane->in->options.batch_limit);
 	}
 	return NULL;
 }
@@ -249,7 +268,9 @@ static void declare_labels(struct metrics *m)
 
 static void free_all(struct ingest *in)
 {
+	spooler_free(in->spooler);
 	for (size_t i = 0; i < in->lane_count; i++) {
+		drainer_free(in->lanes[i].writer.drainer);
 		writer_close(&in->lanes[i].writer);
 		pthread_cond_destroy(&in->lanes[i].work);
 		free(in->lanes[i].batch);
@@ -282,6 +303,7 @@ static bool init_lane(struct ingest *in, struct lane *lane, store_open_fn open)
 	lane->writer = (struct writer){ .options = &in->options, .metrics = in->metrics, .open = open, .down = &in->down,
 		.pruned_before_ms = &in->pruned_before_ms,
 		.sweeps = lane == in->lanes };
+	lane->busy_since_ns = clock_mono_ns();
 	init_cond(&lane->work);
 	lane->batch = calloc(in->options.batch_limit, sizeof(struct ingest_item *));
 	return lane->batch;
@@ -314,6 +336,20 @@ static struct ingest *ingest_new(store_open_fn open, const struct ingest_options
 	return in;
 }
 
+static int start_spooler(struct ingest *in)
+{
+	const struct spooler_options o = {
+		.spool = in->options.spool, .metrics = in->metrics, .queue_limit = in->options.queue_limit,
+		.queue_limit_bytes = in->options.queue_limit_bytes, .tick_ms = deadline_ns(in) / 1000000 / TICKS_A_DEADLINE, .tick = rescue, .context = in,
+	};
+	if (!in->options.spool)
+		return 0;
+	int r = spooler_start(&o, &in->spooler);
+	for (size_t i = 0; r == 0 && i < in->lane_count; i++)
+		in->lanes[i].writer.spooler = in->spooler;
+	return r < 0 ? r : drainer_new(in->spooler, &in->lanes[0].writer.drainer);
+}
+
 static void join_all(struct ingest *in)
 {
 	pthread_mutex_lock(&in->lock);
@@ -323,6 +359,8 @@ static void join_all(struct ingest *in)
 		pthread_cond_signal(&in->lanes[i].work);
 	for (size_t i = 0; i < in->started; i++)
 		pthread_join(in->lanes[i].thread, NULL);
+	if (in->spooler) /* the last: the writers may have given it something */
+		spooler_stop(in->spooler);
 }
 
 int ingest_start_with(store_open_fn open, const struct ingest_options *o, struct metrics *m, struct ingest **ret)
@@ -334,6 +372,8 @@ int ingest_start_with(store_open_fn open, const struct ingest_options *o, struct
 	int r = 0;
 	for (size_t i = 0; r == 0 && i < in->lane_count; i++)
 		r = writer_open(&in->lanes[i].writer);
+	if (r == 0)
+		r = start_spooler(in);
 	for (; r == 0 && in->started < in->lane_count; in->started += r == 0)
 		if (pthread_create(&in->lanes[in->started].thread, NULL, writer_main, &in->lanes[in->started]) != 0)
 			r = OC_NOMEM;

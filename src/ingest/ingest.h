@@ -1,9 +1,10 @@
 /* From verified, decoded events to a durable verdict: a bounded queue and its writers (SQLite one, PostgreSQL two; a room's events all go
- * to one of them).
+ * to one of them), and a spool for the time in which the store cannot take them.
  *
  * Group commit without a timer: a writer takes whatever has gathered while it committed the last batch, makes one
- * transaction of it, and only then calls each item's `done`. That call is the only way to a 200.
- * Threads: ingest_submit from any thread; `done` runs on a writer's thread and must not block. */
+ * transaction of it, and only then calls each item's `done`. What the store did not take within commit_deadline_ms is appended to the spool, synced,
+ * and then its `done` is called. That call is the only way to a 200.
+ * Threads: ingest_submit from any thread; `done` runs on a writer's thread or the spooler's and must not block. */
 #pragma once
 
 #include "base/arena.h"
@@ -11,6 +12,7 @@
 #include "base/metrics.h"
 #include "core/override.h"
 #include "core/tenant.h"
+#include "store/spool.h"
 #include "store/store.h"
 #include "wire/decode.h"
 
@@ -20,6 +22,7 @@ enum ingest_result {
 	INGEST_IGNORED,    /* journaled; says nothing about a call's outcome */
 	INGEST_QUARANTINED,/* journaled, kept aside */
 	INGEST_CONFLICT,   /* a mark under an idempotency key that another mark has: not kept */
+	INGEST_SPOOLED,    /* in the spool, durable: the store gets it when it can take it */
 	INGEST_FAILED,     /* not durable: answer 503 */
 };
 
@@ -32,6 +35,7 @@ struct ingest_item {
 	int64_t received_ms;
 	void (*done)(struct ingest_item *item);
 	void *context;
+	bool from_spool;               /* comes back from there: it was answered then */
 	/* out, before done */
 	enum ingest_result result;
 	int error;                     /* enum oc_error when FAILED */
@@ -50,18 +54,23 @@ struct ingest_options {
 	const struct routes *routes;   /* may be NULL; lives longer than the ingest */
 	const struct overrides *overrides; /* the same */
 	bool watch;                    /* there is a watcher: say in call_facts when it should ask */
-	struct decode_options decode;  /* for events that waited in the journal */
+	struct decode_options decode;  /* for events that waited in the journal or in the spool */
+	struct spool *spool;           /* NULL = none; the caller opens it before and closes it after */
+	int64_t commit_deadline_ms;    /* with a spool: how long a batch may take; 0 = 1000 */
 };
 
 struct ingest;
 
-/* Starts the writers' threads. With `store` OC_DOWN at start it still starts and keeps trying. */
+/* Starts the writers' threads. With `store` OC_DOWN at start it still starts and keeps trying; with a spool also where the store is otherwise
+ * unusable. */
 OC_NODISCARD int ingest_start(const struct ingest_options *o, struct metrics *m, struct ingest **ret);
 
-/* 0: `done` will be called exactly once. OC_FULL: the queue is full; OC_DOWN: the store is down: `done` will not be called, answer 503. */
+/* 0: `done` will be called exactly once. OC_FULL: the queue is full; OC_DOWN: the store is down and there is no spool: `done` will not be called, answer 503. */
 OC_NODISCARD int ingest_submit(struct ingest *in, struct ingest_item *item);
 
 bool ingest_is_up(struct ingest *in);       /* for every writer the store took the last batch, or answered the last probe */
+/* False where there is no spool. */
+bool ingest_spool_status(struct ingest *in, struct spool_status *ret);
 /* False: a writer has had something to do for so long and is not a step further. A store that is down or slow is no such thing: its deadlines
  * see to that. For a watchdog; any thread. */
 bool ingest_makes_progress(struct ingest *in, int64_t within_ms);

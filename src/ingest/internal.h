@@ -5,6 +5,8 @@
  *   judge.c    the pure part of it: fold, match by name, tenant, verdict
  *   marks.c    which call a mark is about, and the legs that marks name
  *   sweeper.c  calls whose time has come, counts for the gauges
+ *   spooler.c  what the store did not take goes to the spool, on a thread of its own
+ *   drainer.c  and comes back from there, between the first writer's batches
  * Everything here runs on a writer's thread, but for what ingest.h says; a struct writer is its own thread's. */
 #pragma once
 
@@ -117,6 +119,8 @@ struct writer {
 	atomic_uint *down; /* of the writers side by side, those whose store is down; NULL where there is only one */
 	_Atomic int64_t *pruned_before_ms; /* what store_count said last, for all writers; NULL: nothing */
 	bool sweeps;       /* one of them does the sweeper's work */
+	struct spooler *spooler; /* NULL: there is no spool */
+	struct drainer *drainer; /* NULL: another writer drains it, or there is none */
 	struct arena *arena; /* of the attempt */
 	struct buf text, log_lines;
 	char error[512]; /* of the last failed attempt */
@@ -134,14 +138,62 @@ void writer_close(struct writer *w);
 /* Says that the writer is at work and not stuck. */
 void writer_step(struct writer *w);
 
-/* Makes n events durable or fails them; every `done` has been called when it returns. */
+/* Makes n events durable, gives them to the spooler or fails them; every other one's `done` has been called when it returns. Events are all from
+ * the spool, or none is: those from it only succeed or fail. */
 void writer_process(struct writer *w, struct ingest_item **items, size_t n);
 /* A batch of no events that looks at these calls again; false when it was refused or the store went down. */
 bool writer_look_again(struct writer *w, const struct slice *sids, size_t n);
 /* Asks a store that is down whether it is back; schedules the next probe. */
 void writer_probe(struct writer *w);
+/* The line and the counts of an item whose result is set. */
+void writer_report(struct metrics *m, const struct ingest_item *item, struct slice cause, int64_t now_ms);
 /* A question outside of a batch failed: counts it, and takes the store for down where the error says so. */
 void writer_read_failed(struct writer *w, int error);
 
 /* Does what is due; returns when something is due next, in clock_mono_ns terms. `busy`: events are waiting. */
 int64_t sweeper_run(struct writer *w, bool busy);
+
+/* ---- the spool ---- */
+
+struct spooler;
+struct drainer;
+
+/* A number that events of one room have in common: what lanes and the spool go by. */
+uint32_t event_key(const struct event *e);
+
+struct spooler_options {
+	struct spool *spool;
+	struct metrics *metrics;
+	size_t queue_limit, queue_limit_bytes; /* of what is submitted */
+	int64_t tick_ms;
+	void (*tick)(void *context); /* called on the spooler's thread that often; may give it more. May be NULL */
+	void *context;
+};
+
+/* Finds what an earlier process left and starts the thread. */
+OC_NODISCARD int spooler_start(const struct spooler_options *o, struct spooler **ret);
+/* Appends and answers what it was given; nothing may be given any more. */
+void spooler_stop(struct spooler *s);
+void spooler_free(struct spooler *s); /* after it was stopped; takes NULL */
+bool spooler_wait_idle(struct spooler *s, int64_t timeout_ms); /* nothing is waiting to be appended */
+
+/* Any thread. Accepted items that the store did not take for this reason: they are appended and answered, or failed. */
+void spooler_give(struct spooler *s, struct ingest_item **items, size_t n, int why);
+/* A new one; OC_FULL. */
+OC_NODISCARD int spooler_submit(struct spooler *s, struct ingest_item *item, int why);
+/* Does an event of this key wait in the spool, or on the way there? Then the next one follows it, so that a room's events reach the store in
+ * the order in which they came. May say yes where none does. */
+bool spooler_holds(struct spooler *s, uint32_t key);
+
+/* For the drainer. */
+struct spool *spooler_spool(struct spooler *s);
+void spooler_let_go(struct spooler *s, uint64_t key);
+/* Nothing waits in the spool: the next event that goes there is the begin of something. */
+void spooler_all_drained(struct spooler *s);
+
+OC_NODISCARD int drainer_new(struct spooler *s, struct drainer **ret);
+void drainer_free(struct drainer *d); /* takes NULL */
+/* A batch of the oldest events of the spool into the store, which is up; when to come again, as sweeper_run. */
+int64_t drainer_run(struct drainer *d, struct writer *w, bool busy);
+/* What waits in the spool may end calls that the clock would end otherwise: no sweep meanwhile, while it gets less. */
+bool drainer_holds_sweep(const struct drainer *d);

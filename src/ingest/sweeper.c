@@ -1,4 +1,5 @@
-/* Looks again at calls whose verdict changes by the passing of time, or whose host wrote its row later, between the batches.
+/* Looks again at calls whose verdict changes by the passing of time, or whose host wrote its row later, between the batches; and drains the spool,
+ * before that and instead of it while something waits there.
  *
  * Bounded: SWEEP_CALLS a sweep, fewer while events wait, so that an event waits for at most one small transaction. The same path as a
  * batch with no events; whatever fails here is due again later. Runs on the writer's thread, which gives the sweeps their arena. */
@@ -63,17 +64,23 @@ static void count(struct writer *w)
 	show_wal(w, c.wal_bytes);
 }
 
+static int64_t earlier(int64_t x, int64_t y) { return x < y ? x : y; }
+
 int64_t sweeper_run(struct writer *w, bool busy)
 {
+	int64_t drain_ns = INT64_MAX;
 	int64_t now_ns = clock_mono_ns();
 	if (!atomic_load(&w->up)) {
 		if (now_ns >= w->probe_at_ns)
 			writer_probe(w);
-		return !atomic_load(&w->up) ? w->probe_at_ns : w->sweeps ? w->sweep_at_ns : now_ns + FOR_LONG_NS;
+		return !atomic_load(&w->up) ? w->probe_at_ns : w->sweeps ? now_ns : now_ns + FOR_LONG_NS;
 	}
 	if (!w->sweeps)
 		return now_ns + FOR_LONG_NS;
-	if (now_ns >= w->sweep_at_ns) {
+	if (w->drainer)
+		drain_ns = drainer_run(w->drainer, w, busy);
+	bool held = w->drainer && drainer_holds_sweep(w->drainer);
+	if (atomic_load(&w->up) && !held && now_ns >= w->sweep_at_ns) {
 		int64_t interval_ms = w->options->sweep_interval_ms ? w->options->sweep_interval_ms : SWEEP_INTERVAL_MS;
 		int64_t next_ms = sweep(w, busy ? SWEEP_CALLS_BUSY : SWEEP_CALLS, interval_ms);
 		w->sweep_at_ns = clock_mono_ns() + next_ms * 1000000;
@@ -84,5 +91,5 @@ int64_t sweeper_run(struct writer *w, bool busy)
 	}
 	if (!atomic_load(&w->up))
 		return w->probe_at_ns;
-	return w->sweep_at_ns < w->count_at_ns ? w->sweep_at_ns : w->count_at_ns;
+	return earlier(drain_ns, held ? w->count_at_ns : earlier(w->sweep_at_ns, w->count_at_ns));
 }

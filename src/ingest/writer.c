@@ -1,8 +1,9 @@
 /* What becomes of a batch. An attempt that conflicts is made again; one that the store refuses is halved until the poisoned event
- * stands alone and is kept aside; one that the store cannot take fails, and so does everything until a probe shows the store back.
+ * stands alone and is kept aside; one that the store cannot take, or not in time, goes to the spool, and so does everything until a probe shows
+ * the store back. Without a spool it fails.
  *
- * Invariant: `done` with anything but INGEST_FAILED is called only after the commit that holds the event (or its duplicate).
- * After a sync that failed no probe is made and nothing acknowledged any more: what reads well may be on no disk then.
+ * Invariant: `done` with anything but INGEST_FAILED is called here only after the commit that holds the event (or its duplicate).
+ * After a sync of the store that failed no probe is made and nothing acknowledged from it any more: what reads well may be on no disk then.
  * Each item's `done` is called exactly once, outside every lock. Runs on a writer's thread. */
 #include <stdio.h>
 #include <time.h>
@@ -15,6 +16,7 @@
 #define KEPT_TEXT_BYTES 1048576  /* a text buffer that has grown beyond it is freed */
 #define ATTEMPTS 6
 #define ATTEMPTS_MS 10000              /* where the store's options name no deadline */
+#define COMMIT_DEADLINE_MS 1000        /* where there is a spool, and the options name none */
 #define PAUSE_MS 4                     /* before the second attempt; doubles, half of it random: 250 ms in all at most */
 #define FIRST_PROBE_PAUSE_MS 50
 #define LONGEST_PROBE_PAUSE_MS 1000
@@ -117,7 +119,7 @@ int writer_open(struct writer *w)
 	if (r == 0)
 		return 0;
 	log_error(r == OC_DOWN ? "store_down" : "store_unusable", LOG_Z("error", oc_error_text(r)), LOG_Z("detail", w->error));
-	if (r != OC_DOWN)
+	if (r == OC_NOMEM || (r != OC_DOWN && !w->options->spool))
 		return r;
 	plan_probe(w);
 	return 0;
@@ -198,13 +200,18 @@ static int run_once(struct writer *w, const struct task *t, struct batch **ret)
 	return batch_run(w, t->items, t->count, t->sids, t->sid_count, ret);
 }
 
-/* No attempt begins after that: one that waited for somebody's lock has waited for the senders' patience too. */
-static int64_t attempts_ms(const struct writer *w) { return w->options->store.timeout_ms ? w->options->store.timeout_ms : ATTEMPTS_MS; }
-
-/* 0, or the error that remained after the attempts that made sense. */
-static int run(struct writer *w, const struct task *t, struct batch **ret)
+/* No attempt begins after that: one that waited for somebody's lock has waited for the senders' patience too. Where there is a spool nobody need
+ * be that patient, but what comes from it has nowhere else to go. */
+static int64_t attempts_ms(const struct writer *w, const struct task *t)
 {
-	int64_t last_ns = clock_mono_ns() + attempts_ms(w) * 1000000;
+	int64_t deadline_ms = w->options->commit_deadline_ms ? w->options->commit_deadline_ms : COMMIT_DEADLINE_MS;
+	if (w->spooler && t->count && !t->items[0]->from_spool)
+		return deadline_ms;
+	return w->options->store.timeout_ms ? w->options->store.timeout_ms : ATTEMPTS_MS;
+}
+
+static int run_until(struct writer *w, const struct task *t, int64_t last_ns, struct batch **ret)
+{
 	for (unsigned attempt = 0;; attempt++) {
 		int64_t begun_ns = clock_mono_ns();
 		int r = run_once(w, t, ret);
@@ -225,15 +232,43 @@ static int run(struct writer *w, const struct task *t, struct batch **ret)
 	}
 }
 
+/* 0, or the error that remained after the attempts that made sense. */
+static int run(struct writer *w, const struct task *t, struct batch **ret)
+{
+	int64_t last_ns = clock_mono_ns() + attempts_ms(w, t) * 1000000;
+	if (w->spooler)
+		store_until(w->store, last_ns / 1000000);
+	int r = run_until(w, t, last_ns, ret);
+	if (w->spooler)
+		store_until(w->store, 0);
+	return r;
+}
+
 /* ---- answers ---- */
 
 const char *const ingest_result_names[INGEST_FAILED + 1] = {
 	[INGEST_PROCESSED] = "processed", [INGEST_DUPLICATE] = "duplicate", [INGEST_IGNORED] = "ignored",
-	[INGEST_QUARANTINED] = "quarantined", [INGEST_CONFLICT] = "conflict", [INGEST_FAILED] = "failed",
+	[INGEST_QUARANTINED] = "quarantined", [INGEST_CONFLICT] = "conflict", [INGEST_SPOOLED] = "spooled", [INGEST_FAILED] = "failed",
 };
 
-/* One line and the counts of a webhook. No names and identities: there are phone numbers in them. */
-static void report(struct writer *w, const struct ingest_item *item, struct slice cause, int64_t now_ms)
+static const char *note_of(const struct ingest_item *item)
+{
+	if (item->from_spool)
+		return item->result == INGEST_DUPLICATE ? "already processed; from the spool" : "from the spool";
+	return item->result == INGEST_DUPLICATE ? "already processed" : NULL;
+}
+
+static void count_kept(struct metrics *m, const struct event *ev)
+{
+	metric_add(m, METRIC_EVENTS, ev->type, 1);
+	if (ev->type == EVENT_MARK) {
+		metric_add(m, METRIC_MARKS, (size_t)ev->mark.kind - 1, 1);
+		metric_add(m, METRIC_MARK_SOURCES, (size_t)ev->mark.source - 1, 1);
+	}
+}
+
+/* No names and identities: there are phone numbers in them. What went to the spool is counted by result then, and by type when the journal has it. */
+void writer_report(struct metrics *m, const struct ingest_item *item, struct slice cause, int64_t now_ms)
 {
 	const struct event *ev = &item->decoded->event;
 	const struct log_field fields[] = {
@@ -241,23 +276,21 @@ static void report(struct writer *w, const struct ingest_item *item, struct slic
 		LOG_S("event", ev->type_name),
 		LOG_S("room_sid", ev->room.sid),
 		LOG_Z("result", ingest_result_names[item->result]),
-		LOG_Z("note", item->result == INGEST_DUPLICATE ? "already processed" : NULL),
+		LOG_Z("note", note_of(item)),
 		LOG_S("cause", cause),
 		LOG_I("ms", now_ms - item->received_ms),
 	};
 	log_write(item->result == INGEST_QUARANTINED ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, "call_completed", fields,
 		sizeof fields / sizeof *fields);
-	metric_add(w->metrics, METRIC_EVENT_RESULTS, item->result, 1);
-	bool kept = item->result != INGEST_DUPLICATE && item->result != INGEST_CONFLICT && item->result != INGEST_FAILED;
-	if (kept)
-		metric_add(w->metrics, METRIC_EVENTS, ev->type, 1);
-	if (kept && ev->type == EVENT_MARK) {
-		metric_add(w->metrics, METRIC_MARKS, (size_t)ev->mark.kind - 1, 1);
-		metric_add(w->metrics, METRIC_MARK_SOURCES, (size_t)ev->mark.source - 1, 1);
-	}
+	bool durable = item->result != INGEST_DUPLICATE && item->result != INGEST_CONFLICT && item->result != INGEST_FAILED;
+	if (durable && item->result != INGEST_SPOOLED)
+		count_kept(m, ev);
+	if (item->from_spool)
+		return;
+	metric_add(m, METRIC_EVENT_RESULTS, item->result, 1);
 	if (ev->created_at_s > 0 && ev->type != EVENT_MARK && !slice_eq(item->source, SLICE("watcher"))) {
 		double lag = (double)item->received_ms / 1000 - (double)ev->created_at_s;
-		metric_observe(w->metrics, METRIC_LAG_SECONDS, lag > 0 ? lag : 0);
+		metric_observe(m, METRIC_LAG_SECONDS, lag > 0 ? lag : 0);
 	}
 }
 
@@ -289,7 +322,7 @@ static void answer(struct writer *w, struct ingest_item **items, const struct ba
 		items[i]->result = e->result;
 		items[i]->error = 0;
 		items[i]->message = e->message;
-		report(w, items[i], e->result == INGEST_DUPLICATE ? SLICE_NONE : e->error, now_ms);
+		writer_report(w->metrics, items[i], e->result == INGEST_DUPLICATE ? SLICE_NONE : e->error, now_ms);
 	}
 	log_end_batch();
 	hand_back(items, b->entry_count);
@@ -303,7 +336,8 @@ static void fail(struct writer *w, struct ingest_item **items, size_t n, int err
 		items[i]->result = INGEST_FAILED;
 		items[i]->error = error;
 		items[i]->message = "Event could not be stored; send it again";
-		report(w, items[i], slice_cstr(oc_error_text(error)), now_ms);
+		if (!items[i]->from_spool) /* that waits there still */
+			writer_report(w->metrics, items[i], slice_cstr(oc_error_text(error)), now_ms);
 	}
 	log_end_batch();
 	hand_back(items, n);
@@ -311,11 +345,20 @@ static void fail(struct writer *w, struct ingest_item **items, size_t n, int err
 
 /* ---- a batch's way ---- */
 
-static void fail_and_note(struct writer *w, struct ingest_item **items, size_t n, int error)
+/* What the store refuses in every form it would refuse for ever. */
+static void give_up(struct writer *w, struct ingest_item **items, size_t n, int error)
+{
+	if (w->spooler && error != OC_DATA && !items[0]->from_spool)
+		spooler_give(w->spooler, items, n, error);
+	else
+		fail(w, items, n, error);
+}
+
+static void give_up_and_note(struct writer *w, struct ingest_item **items, size_t n, int error)
 {
 	if (!store_is_well(error))
 		store_failed(w, error);
-	fail(w, items, n, error);
+	give_up(w, items, n, error);
 }
 
 static void keep_aside(struct writer *w, struct ingest_item *item)
@@ -331,13 +374,13 @@ static void keep_aside(struct writer *w, struct ingest_item *item)
 			answer(w, &item, b);
 	}
 	if (r < 0)
-		fail_and_note(w, &item, 1, r);
+		give_up_and_note(w, &item, 1, r);
 }
 
 static void settle(struct writer *w, struct ingest_item **items, size_t n)
 {
 	if (!atomic_load(&w->up)) {
-		fail(w, items, n, OC_DOWN);
+		give_up(w, items, n, OC_DOWN);
 		return;
 	}
 	struct batch *b;
@@ -351,12 +394,29 @@ static void settle(struct writer *w, struct ingest_item **items, size_t n)
 	} else if (r == OC_DATA) {
 		keep_aside(w, items[0]);
 	} else {
-		fail_and_note(w, items, n, r);
+		give_up_and_note(w, items, n, r);
 	}
+}
+
+/* Events whose room has others in the spool follow them there. How many stay. */
+static size_t pass_held_on(struct writer *w, struct ingest_item **items, size_t n)
+{
+	size_t kept = 0;
+	if (!w->spooler || items[0]->from_spool)
+		return n;
+	for (size_t i = 0; i < n; i++) {
+		if (spooler_holds(w->spooler, event_key(&items[i]->decoded->event)))
+			spooler_give(w->spooler, &items[i], 1, OC_OK);
+		else
+			items[kept++] = items[i];
+	}
+	return kept;
 }
 
 void writer_process(struct writer *w, struct ingest_item **items, size_t n)
 {
+	if (n)
+		n = pass_held_on(w, items, n);
 	if (n == 0)
 		return;
 	settle(w, items, n);

@@ -11,6 +11,7 @@ struct store_ops {
 	int (*batch_load)(struct store *s, const struct store_touch *touch, struct arena *a, struct store_loaded *ret);
 	int (*batch_commit)(struct store *s, const struct store_changes *c, struct arena *a);
 	void (*batch_abort)(struct store *s);
+	void (*until)(struct store *s, int64_t mono_ms);
 	int (*due)(struct store *s, int64_t now_ms, size_t limit, struct arena *a, struct slice **ret_sids, size_t *ret_count);
 	int (*watch_claim)(struct store *s, const struct watch_claim *c, struct arena *a, struct watch_row **ret, size_t *ret_count);
 	int (*watch_move)(struct store *s, struct slice room_sid, int64_t was_ms, int64_t at_ms);

@@ -17,10 +17,22 @@
 
 #define DEFAULT_TIMEOUT_MS 10000
 #define BACKOFF_FIRST_MS 250
+#define RECOVER_MS 200 /* a rollback may take so long after the deadline: cheaper than a new connection */
 #define BACKOFF_LAST_MS 1000 /* LiveKit gives up after 15 s: every second without a try is one it cannot spare */
 
 int64_t pg_now_ms(void) { return clock_mono_ns() / 1000000; }
-int64_t pg_deadline(const struct pg *c) { return c->batch_until_ms ? c->batch_until_ms : pg_now_ms() + c->timeout_ms; }
+
+int64_t pg_deadline(const struct pg *c)
+{
+	int64_t own = c->batch_until_ms ? c->batch_until_ms : pg_now_ms() + c->timeout_ms;
+	return c->until_ms && c->until_ms < own ? c->until_ms : own;
+}
+
+int64_t pg_time_left_ms(const struct pg *c)
+{
+	int64_t left = pg_deadline(c) - pg_now_ms();
+	return left > 0 ? left : 1;
+}
 
 int pg_init(struct pg *c, enum pg_role role, const struct store_options *o)
 {
@@ -330,7 +342,7 @@ int pg_expect_sync(struct pg *c, int64_t deadline)
 
 void pg_recover(struct pg *c)
 {
-	int64_t deadline = pg_deadline(c);
+	int64_t least = pg_now_ms() + RECOVER_MS, deadline = pg_deadline(c) > least ? pg_deadline(c) : least;
 	char state[sizeof c->sqlstate];
 	bool duplicate = c->duplicate;
 	_cleanup_buf_ struct buf text = BUF_INIT;

@@ -176,6 +176,7 @@ struct pg {
 	char *url, *application;
 	int timeout_ms;
 	struct slice tenant;  /* of a reader: whose rows the next transaction may see; several with PG_TENANT_SEPARATOR between; none = nobody's */
+	int64_t until_ms;     /* nothing is waited for beyond it, on the monotonic clock; 0 = no such moment */
 	struct buf error;     /* the last error's text, NUL-terminated */
 	char sqlstate[6];
 	bool duplicate;       /* that error was a unique index of the journal's */
@@ -194,6 +195,7 @@ void pg_done(struct pg *c);
 const char *pg_error(const struct pg *c);
 int64_t pg_now_ms(void); /* monotonic */
 int64_t pg_deadline(const struct pg *c);
+int64_t pg_time_left_ms(const struct pg *c); /* of a statement that is sent now; at least 1 */
 
 /* Connects unless connected; a connection that died meanwhile is replaced. OC_DOWN at once while a back-off runs, and soon while an attempt
  * is under way that did not come to an end before (a writer waits 250 ms for it; the next call goes on with it). */

@@ -299,6 +299,8 @@ static int prepare_statements(struct pg *c, int64_t deadline)
 static int set_up(struct pg *c)
 {
 	int64_t deadline = pg_now_ms() + c->timeout_ms; /* of its own: the attempt may have used up the batch's, which begins anew behind it */
+	if (c->until_ms && c->until_ms < deadline)
+		deadline = c->until_ms;
 	int r = PQenterPipelineMode(c->conn) ? 0 : pg_lost(c, NULL);
 
 	if (r == 0)

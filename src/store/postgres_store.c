@@ -45,6 +45,8 @@ void pg_store_close(struct store *store)
 	free(s);
 }
 
+static void pg_until(struct store *s, int64_t mono_ms) { store_of(s)->pg.until_ms = mono_ms; }
+
 const char *pg_store_last_error(const struct store *s) { return pg_error(&((const struct pg_store *)s)->pg); }
 
 void pg_batch_abort(struct store *store)
@@ -267,6 +269,7 @@ const struct store_ops postgres_store_ops = {
 	.batch_load = pg_batch_load,
 	.batch_commit = pg_batch_commit,
 	.batch_abort = pg_batch_abort,
+	.until = pg_until,
 	.due = pg_due,
 	.watch_claim = pg_watch_claim,
 	.watch_move = pg_watch_move,

@@ -7,7 +7,7 @@ int pg_send_begin(struct pg *c)
 	bool reads = c->role == PG_READER;
 	int r = pg_send(c, reads ? PG_STMT_BEGIN_READ : PG_STMT_BEGIN, NULL);
 	pg_params_clear(p);
-	pg_param_int8(p, c->timeout_ms);
+	pg_param_int8(p, pg_time_left_ms(c));
 	if (reads)
 		pg_param_text(p, slice_is_none(c->tenant) ? SLICE("") : c->tenant);
 	return r < 0 ? r : pg_send(c, reads ? PG_STMT_READ_SETTINGS : PG_STMT_SETTINGS, p);

@@ -237,6 +237,15 @@ int sqlite_reopen_if_broken(struct sqlite_store *s)
 	return r == OC_NOMEM || r == OC_RETRY || r == OC_IO || r == OC_SCHEMA ? r : OC_DOWN;
 }
 
+/* A lock is all that SQLite waits for. */
+static void sqlite_until(struct store *store, int64_t mono_ms)
+{
+	struct sqlite_store *s = (struct sqlite_store *)store;
+	int64_t left = mono_ms ? mono_ms - clock_mono_ns() / 1000000 : s->c.timeout_ms;
+	if (s->c.db)
+		sqlite3_busy_timeout(s->c.db, left < 0 ? 0 : left < s->c.timeout_ms ? (int)left : s->c.timeout_ms);
+}
+
 static const char *sqlite_last_error(const struct store *store) { return ((const struct sqlite_store *)store)->c.error; }
 
 /* ---- what wants another look ---- */
@@ -316,6 +325,7 @@ const struct store_ops sqlite_store_ops = {
 	.batch_load = sqlite_batch_load,
 	.batch_commit = sqlite_batch_commit,
 	.batch_abort = sqlite_batch_abort,
+	.until = sqlite_until,
 	.due = sqlite_due,
 	.watch_claim = sqlite_watch_claim,
 	.watch_move = sqlite_watch_move,

@@ -283,6 +283,12 @@ void store_batch_abort(struct store *s)
 	s->ops->batch_abort(s);
 }
 
+void store_until(struct store *s, int64_t mono_ms)
+{
+	assert(s);
+	s->ops->until(s, mono_ms);
+}
+
 int store_due(struct store *s, int64_t now_ms, size_t limit, struct arena *a, struct slice **ret_sids, size_t *ret_count)
 {
 	assert(s && a && ret_sids && ret_count);

@@ -170,6 +170,9 @@ OC_NODISCARD int store_batch_load(struct store *s, const struct store_touch *tou
  * host holds on a row: the call's facts are kept, but it is not judged (rules 0, due in a few seconds). */
 OC_NODISCARD int store_batch_commit(struct store *s, const struct store_changes *c, struct arena *a);
 void store_batch_abort(struct store *s); /* rolls back; harmless without a transaction */
+/* What follows waits for nobody beyond this moment of the monotonic clock (ms), nor longer than its own deadline; 0 = only that. What the disk
+ * itself takes cannot be cut short. */
+void store_until(struct store *s, int64_t mono_ms);
 
 /* ---- sweeping ---- */
 

@@ -105,7 +105,7 @@ class Daemon:
         self.port = self._find_port(at, deadline)
         while wait_ready:
             try:
-                if self.get("/readyz").status == 200:
+                if self.get("/readyz").json()["status"] == "ready":
                     break
             except OSError:
                 pass

@@ -425,9 +425,9 @@ def test_marks_are_counted_by_kind_source_and_result_and_not_shown(daemon: Daemo
 
 
 def test_a_database_that_is_down_costs_no_mark(start_daemon, tmp_path, new_database):
-    """503 and Retry-After, then taken once it is back."""
+    """Without a spool 503 and Retry-After, then taken once it is back."""
     database = new_database("sqlite")
-    daemon = start_daemon(database=database)
+    daemon = start_daemon(database=database, env={"OUTCOMED_SPOOL": "none"})
     path = tmp_path / database.url.removeprefix("sqlite:").rsplit("/", 1)[-1]
     away = path.with_suffix(".away")
     path.rename(away)

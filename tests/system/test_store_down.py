@@ -1,4 +1,5 @@
-"""The database goes away and comes back: nothing is acknowledged that is not kept, and nothing acknowledged is lost."""
+"""The database goes away and comes back, and there is no spool (test_spool.py has one): nothing is acknowledged that is not kept, and nothing
+acknowledged is lost."""
 
 import contextlib
 import json
@@ -14,6 +15,8 @@ from support.daemon import Daemon, Database
 from support.events import CallMaker
 
 pytestmark = pytest.mark.integration
+
+NO_SPOOL = {"OUTCOMED_SPOOL": "none"}
 
 
 class Proxy:
@@ -87,7 +90,7 @@ def behind_proxy(start_daemon, new_database):
     parts = urllib.parse.urlsplit(direct.url)
     proxy = Proxy(parts.hostname, parts.port)
     through = Database("postgres", parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{proxy.port}").geturl())
-    yield start_daemon(database=through), proxy, direct
+    yield start_daemon(database=through, env=NO_SPOOL), proxy, direct
     proxy.close()
 
 
@@ -163,7 +166,7 @@ def test_a_database_that_is_down_at_start_is_waited_for(start_daemon, new_databa
     try:
         proxy.cut()
         through = Database("postgres", parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{proxy.port}").geturl())
-        daemon = start_daemon(database=through, wait_ready=False)
+        daemon = start_daemon(database=through, env=NO_SPOOL, wait_ready=False)
         assert daemon.get("/livez").status == 200
         assert daemon.get("/readyz").status == 503
         assert daemon.post_event(CallMaker().event("room_started", 0)).status == 503

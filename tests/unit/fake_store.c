@@ -305,6 +305,12 @@ static void batch_abort(struct store *s)
 	end();
 }
 
+static void until(struct store *s, int64_t mono_ms)
+{
+	(void)s;
+	fake.until_ms = mono_ms;
+}
+
 static int due(struct store *s, int64_t now_ms, size_t limit, struct arena *a, struct slice **ret_sids, size_t *ret_count)
 {
 	(void)s;
@@ -339,6 +345,7 @@ static const struct store_ops ops = {
 	.batch_load = batch_load,
 	.batch_commit = batch_commit,
 	.batch_abort = batch_abort,
+	.until = until,
 	.due = due,
 	.count = count,
 };

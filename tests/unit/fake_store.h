@@ -32,6 +32,7 @@ struct fake_store {
 	struct fake_leg legs[FAKE_CALLS]; /* call_legs */
 	size_t leg_count;
 	size_t largest_batch;
+	_Atomic int64_t until_ms;          /* as store_until was told last */
 	atomic_uint opens, closes, loads, commits, aborts, due_asked;
 	atomic_bool in_batch;
 

@@ -56,6 +56,8 @@ ELSEWHERE = [
     ("ingest", "forgetting janitor retention", "tests/system/test_prune.py"),
     ("ingest", "rebuild", "tests/unit/test_replay.c"),
     ("store", "store_retention", "tests/unit/store_cases_retention.c"),
+    ("store", "spool*", "tests/unit/test_spool.c"),
+    ("ingest", "drainer", "tests/unit/test_spooler.c"),
     ("store", "store_replay", "tests/unit/store_cases_replay.c"),
     ("store", "durability inspect migrate", "tests/system/test_cli.py"),
     ("store", "postgres_index postgres_migrate", "tests/system/test_migrations_postgres.py"),
