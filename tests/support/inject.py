@@ -41,8 +41,9 @@ class Injector:
         self._control.folder = str(folder).encode()
         self.disarm()
 
-    def environment(self, record: bool = False) -> dict[str, str]:
-        env = {"LD_PRELOAD": str(self._library), "INJECT_CONTROL": str(self._path),
+    def environment(self, record: bool = False, spool: str = "none") -> dict[str, str]:
+        """Without a spool what the database refuses is seen at once; the spool is met by itself."""
+        env = {"OUTCOMED_SPOOL": spool, "LD_PRELOAD": str(self._library), "INJECT_CONTROL": str(self._path),
                "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:verify_asan_link_order=0:allocator_may_return_null=1"}
         return env | ({"INJECT_RECORD": str(self.record_path)} if record else {})
 
