@@ -1,7 +1,7 @@
 # A front for Meson: `make` builds, `make run` shows it, `make test` proves it. Paths are relative, so that the directory's name
 # may have spaces in it.
 .DEFAULT_GOAL := build
-.PHONY: build deps run test torture bench soak install clean fuzz schemathesis tsan tidy valgrind docs help
+.PHONY: build deps run test torture faults bench soak install clean fuzz schemathesis tsan tidy valgrind docs help
 
 DESTDIR ?=
 prefix ?= /usr/local
@@ -25,6 +25,9 @@ test: ## build with sanitizers and run every test
 
 torture: ## kill -9 TORTURE_KILLS (1000) times under load on each store
 	@scripts/torture.sh
+
+faults: build ## take PostgreSQL away for FAULTS_SECONDS (60) under FAULTS_RATE (500) webhooks/s; FAULTS_EVENTS (100000) at two nodes
+	@scripts/faults.sh
 
 bench: ## measure against nginx and pgbench
 	@scripts/install-packages.sh bench

@@ -197,8 +197,8 @@ static void check_whole(struct checking *c, const struct store_options *o)
 	case STORE_NOT_ASKED: check_skip("integrity", "PostgreSQL has tools of its own for that: data checksums, pg_amcheck"); break;
 	case STORE_DAMAGED:
 		check_fail(c, "integrity",
-			arena_text(c->arena, "the file is damaged (%.*s): stop outcomed; save what can be read: sqlite3 %.*s .recover | sqlite3 %.*s.new (or take the "
-				"last backup)", SLICE_FMT(message), SLICE_FMT(path), SLICE_FMT(path)),
+			arena_text(c->arena, "the file is damaged (%.*s): stop outcomed; save what can be read: "
+				"sqlite3 %.*s .dump | sed 's/^ROLLBACK;.*/COMMIT;/' | sqlite3 %.*s.new (or take the last backup)", SLICE_FMT(message), SLICE_FMT(path), SLICE_FMT(path)),
 			"put that in its place, without the old -wal and -shm; start outcomed, which adds what came meanwhile from its spool; then run: outcomed replay");
 		break;
 	}

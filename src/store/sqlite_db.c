@@ -103,6 +103,9 @@ static char *directory_of(const char *path)
 	return n ? strndup(path, n) : strdup(".");
 }
 
+/* What may pass, with the disk, and what is there to be put right by somebody. */
+static int error_of_open(int number) { return number == EROFS || number == ENOSPC || number == EDQUOT || number == EIO ? OC_IO : OC_CONFIG; }
+
 static int check_directory(const char *path, struct arena *a, struct slice *ret_message)
 {
 	char *directory = directory_of(path);
@@ -112,12 +115,12 @@ static int check_directory(const char *path, struct arena *a, struct slice *ret_
 	if (!directory)
 		return OC_NOMEM;
 	if (stat(directory, &st) < 0)
-		r = store_fail(OC_CONFIG, a, ret_message, "the database's directory %s cannot be used: %s; create it first", directory,
+		r = store_fail(error_of_open(errno), a, ret_message, "the database's directory %s cannot be used: %s; create it first", directory,
 			strerror(errno));
 	else if (!S_ISDIR(st.st_mode))
 		r = store_fail(OC_CONFIG, a, ret_message, "%s is no directory, so no database can be in it", directory);
 	else if (access(directory, W_OK | X_OK) < 0)
-		r = store_fail(OC_CONFIG, a, ret_message, "the database's directory %s is not writable (%s); SQLite keeps its journal beside the file",
+		r = store_fail(error_of_open(errno), a, ret_message, "the database's directory %s is not writable (%s); SQLite keeps its journal beside the file",
 			directory, strerror(errno));
 	free(directory);
 	return r;
@@ -131,16 +134,16 @@ static int check_file(const char *path, enum sqlite_role role, struct arena *a, 
 		if (!S_ISREG(st.st_mode))
 			return store_fail(OC_CONFIG, a, ret_message, "%s is no regular file", path);
 		if (access(path, R_OK | W_OK) < 0)
-			return store_fail(OC_CONFIG, a, ret_message, "the database %s is not readable and writable: %s", path, strerror(errno));
+			return store_fail(error_of_open(errno), a, ret_message, "the database %s is not readable and writable: %s", path, strerror(errno));
 		return 0;
 	}
 	if (errno != ENOENT)
-		return store_fail(OC_CONFIG, a, ret_message, "the database %s cannot be used: %s", path, strerror(errno));
+		return store_fail(error_of_open(errno), a, ret_message, "the database %s cannot be used: %s", path, strerror(errno));
 	if (role != SQLITE_MIGRATOR)
 		return store_fail(OC_NOT_FOUND, a, ret_message, "there is no database %s yet: run outcomed migrate upgrade", path);
 	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0 && errno != EEXIST)
-		return store_fail(OC_CONFIG, a, ret_message, "the database %s cannot be created: %s", path, strerror(errno));
+		return store_fail(error_of_open(errno), a, ret_message, "the database %s cannot be created: %s", path, strerror(errno));
 	if (fd >= 0)
 		close(fd);
 	return 0;

@@ -1,23 +1,30 @@
-"""A PostgreSQL of the module's own, and what a call comes out as when nobody disturbs it."""
+"""A PostgreSQL that may be taken down, and what a call comes out as when nobody disturbs it."""
 
 import time
 
 import pytest
 
-from support import torture
+from support import outage, torture
 from support.cluster import Cluster
 from support.daemon import Daemon, Database
 from support.proxy import Proxy
+from support.sender import Sender
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    """One server for a module; a test that takes it down brings it up again."""
+@pytest.fixture(scope="session")
+def _server():
     server = Cluster()
     try:
         yield server.start()
     finally:
         server.close()
+
+
+@pytest.fixture
+def cluster(_server: Cluster):
+    """A server that may be taken down; it is up again for the next test."""
+    yield _server
+    _server.revive()
 
 
 @pytest.fixture
@@ -28,14 +35,10 @@ def cluster_database(cluster: Cluster):
     cluster.drop(name)
 
 
-@pytest.fixture(scope="module")
-def measure(cluster: Cluster, outcomed_binary, tmp_path_factory):
+@pytest.fixture(scope="session")
+def measure(_server: Cluster, outcomed_binary, tmp_path_factory):
     """What each pattern's call comes out as in peace, for torture.compare."""
-    name = cluster.create()
-    try:
-        return torture.undisturbed(torture.Lives(outcomed_binary, tmp_path_factory.mktemp("peace")), Database("postgres", cluster.url(name)), "--migrate")
-    finally:
-        cluster.drop(name)
+    return outage.measure(outcomed_binary, tmp_path_factory.mktemp("peace"), _server)
 
 
 @pytest.fixture
@@ -68,13 +71,11 @@ def wait_for():
 
 
 @pytest.fixture
-def settle(wait_for):
-    """settle(daemon, database, sender, measure): all of what was acknowledged is there, once, and each call came out as in peace."""
+def settle():
+    """settle(database, sender, measure): all of what was acknowledged is there, once, and each call came out as in peace."""
 
-    def check(database: Database, sender, measure: dict) -> torture.Books:
-        wait_for("every acknowledged event in the database", lambda: sender.ledger.acknowledged <= database.event_ids(), 60)
-        torture.wait_judged(database, sender.ledger)
-        books = torture.compare(database, sender.ledger, measure)
+    def check(database: Database, sender: Sender, measure: dict) -> torture.Books:
+        books = outage.settle(database, sender, measure)
         assert books.clean(), books
         return books
 

@@ -15,7 +15,7 @@ from support.sender import Sender
 
 pytestmark = [pytest.mark.integration, pytest.mark.idempotency]
 
-EVENTS = int(os.environ.get("NODES_EVENTS", "600"))
+EVENTS = int(os.environ.get("NODES_EVENTS", "400"))
 RATE = int(os.environ.get("NODES_RATE", "150"))  # events a second, at each of the nodes
 
 
@@ -59,7 +59,7 @@ def test_the_same_events_at_both_and_one_is_frozen_for_a_while(nodes, cluster_da
     try:
         time.sleep(1)
         freeze()
-        time.sleep(4)
+        time.sleep(2.5)
         nodes[1].signal(signal.SIGCONT)
         time.sleep(1)
     finally:

@@ -41,11 +41,11 @@ def test_sessions_ended_by_the_administrator_again_and_again_are_replaced_unseen
     daemon = start_daemon(database=cluster_database)
     sender = Sender(daemon.port, 80)
     cut = 0
-    for _ in range(6):
-        time.sleep(0.5)
+    for _ in range(5):
+        time.sleep(0.4)
         cut += cluster.cut_sessions(f"datname = '{cluster_database.url.rsplit('/', 1)[-1]}'")
     sender.finish()
-    assert cut >= 6
+    assert cut >= 5
     all_taken(sender)
     settle(cluster_database, sender, measure)
 
@@ -108,20 +108,6 @@ def hold(cluster_database):
         connection.close()
 
 
-def test_a_row_that_the_host_has_locked_keeps_nobody_waiting(start_daemon, cluster_database, hold):
-    daemon = start_daemon(database=cluster_database)
-    locked, free = CallMaker(), CallMaker()
-    for call in (locked, free):
-        assert daemon.post_event(call.answered()[0]).status == 200
-    host = hold(f"SELECT FROM call_logs WHERE \"livekitRoomSid\" = '{locked.sid}' FOR UPDATE")
-    began = time.monotonic()
-    assert set(post_all(daemon, locked.answered()[1:] + free.answered()[1:])) == {200}
-    assert time.monotonic() - began < WITHIN_S
-    assert daemon.wait_outcome(free.sid, free.tenant)["outcome"] == "completed"
-    host.close()
-    assert daemon.wait_outcome(locked.sid, locked.tenant, 30)["outcome"] == "completed"
-
-
 @pytest.mark.idempotency
 def test_a_table_that_the_host_has_locked(start_daemon, cluster_database, hold, measure, settle):
     """As by ALTER TABLE or VACUUM FULL."""
@@ -129,7 +115,7 @@ def test_a_table_that_the_host_has_locked(start_daemon, cluster_database, hold, 
     sender = Sender(daemon.port, 60)
     time.sleep(0.5)
     host = hold("LOCK TABLE call_logs IN ACCESS EXCLUSIVE MODE")
-    time.sleep(3)
+    time.sleep(2)
     host.close()
     sender.finish()
     all_taken(sender)
@@ -142,9 +128,10 @@ def refuses_then_takes(daemon: Daemon, database: Database, mend, wait_for) -> No
     """While the server's disk is full, and afterwards."""
     call = CallMaker()
     events = call.answered()
-    during = post_all(daemon, events[:5])
-    assert set(during) == {200}
+    assert set(post_all(daemon, events[:5])) == {200}
     assert database.count("livekit_call_events") == 0
+    time.sleep(1.5)
+    assert daemon.log().count("store_down") <= 3, daemon.log()[-3000:]
     mend()
     wait_for("the events in the database", lambda: database.count("livekit_call_events") == 5)
     assert set(post_all(daemon, events[5:])) == {200}
@@ -271,11 +258,11 @@ def test_reads_that_need_a_frozen_server_are_told_so(start_daemon, cluster, clus
     assert daemon.post_event(call.answered()[0]).status == 200
     assert daemon.outcome(call.sid, call.tenant).status == 200
     cluster.freeze()
+    paths = (f"/api/calls/{call.sid}/outcome", f"/api/calls/{call.sid}", "/api/calls", f"/api/calls/{call.sid}/events")
     try:
-        for path in (f"/api/calls/{call.sid}/outcome", f"/api/calls/{call.sid}", "/api/calls", f"/api/calls/{call.sid}/events"):
-            began = time.monotonic()
-            assert daemon.get(f"{path}?user_id={call.tenant}").status == 503, path
-            assert time.monotonic() - began < 5
+        with concurrent.futures.ThreadPoolExecutor(len(paths)) as pool:
+            replies = list(pool.map(lambda path: daemon.get(f"{path}?user_id={call.tenant}"), paths))
+        assert [r.status for r in replies] == [503] * len(paths)
         assert daemon.get("/livez").status == 200
     finally:
         cluster.thaw()

@@ -1,5 +1,5 @@
-"""The network between outcomed and PostgreSQL: silent, slow, refusing, cut around a COMMIT; and several hosts in DATABASE_URL, of which the first
-does not answer, or is no longer the one that takes writes."""
+"""The network between outcomed and PostgreSQL: slow, refusing, cut around a COMMIT; and several hosts in DATABASE_URL, of which the first never
+answers."""
 
 import concurrent.futures
 import json
@@ -8,7 +8,6 @@ import time
 
 import pytest
 
-from support.cluster import Cluster
 from support.daemon import Database
 from support.events import CallMaker
 from support.sender import Sender
@@ -24,24 +23,11 @@ def all_taken(sender: Sender) -> None:
     assert sender.slowest_s() < WITHIN_S, f"{sender}"
 
 
-def test_cut_off_without_a_reset(behind_proxy, cluster_database, measure, settle):
-    daemon, proxy = behind_proxy()
-    sender = Sender(daemon.port, RATE)
-    time.sleep(0.7)
-    proxy.silence()
-    time.sleep(3)
-    proxy.mend()
-    time.sleep(0.7)
-    sender.finish()
-    all_taken(sender)
-    settle(cluster_database, sender, measure)
-
-
 def test_refused_and_taken_in_turn(behind_proxy, cluster_database, measure, settle):
     daemon, proxy = behind_proxy()
     sender = Sender(daemon.port, RATE)
-    for _ in range(3):
-        time.sleep(0.5)
+    for _ in range(2):
+        time.sleep(0.4)
         proxy.cut()
         time.sleep(0.3)
         proxy.mend()
@@ -104,29 +90,3 @@ def test_a_host_that_never_answers_does_not_keep_us_from_the_next(start_daemon, 
     for event in call.answered():
         assert daemon.post_event(event).status == 200
     assert daemon.wait_outcome(call.sid, call.tenant)["outcome"] == "completed"
-
-
-def test_failed_over_to_the_standby(start_daemon, outcomed_binary, tmp_path, settle, measure, say):
-    """The primary is killed, later it comes back as if nothing had happened, now and then read-only; only the new one is written to."""
-    with_standby = Cluster()
-    standby = None
-    try:
-        primary = with_standby.start()
-        name = primary.create()
-        standby = primary.standby()
-        daemon = start_daemon("--migrate", database=Database("postgres", primary.url(name, standby, target_session_attrs="read-write")))
-        sender = Sender(daemon.port, RATE)
-        time.sleep(1)
-        primary.freeze()
-        time.sleep(1.5)
-        standby.promote()
-        time.sleep(2)
-        sender.finish()
-        all_taken(sender)
-        books = settle(Database("postgres", standby.url(name)), sender, measure)
-        say(f"failed over: {sender}; stored {books.stored}")
-        assert daemon.stop() == 0
-    finally:
-        with_standby.close()
-        if standby is not None:
-            standby.close()

@@ -1,12 +1,11 @@
-"""PostgreSQL stopped, killed, frozen, cut off without a word, slow, and replaced by its standby, while webhooks come at a steady rate: a share of
-what tests/faults/outage.py does at full length (`make faults`)."""
-
-import time
+"""PostgreSQL stopped, killed, frozen, cut off without a word, and replaced by its standby, while webhooks come at a steady rate: a share of what
+tests/faults/outage.py does at full length (`make faults`)."""
 
 import pytest
 
+from support import outage
+from support.cluster import Cluster
 from support.daemon import Database
-from support.sender import Sender
 
 pytestmark = [pytest.mark.integration, pytest.mark.idempotency]
 
@@ -14,43 +13,29 @@ RATE = 60  # webhooks a second; sanitizers and other tests run beside
 WITHIN_S = 2.0
 
 
-def taken_in_time(sender: Sender) -> None:
-    assert set(sender.statuses()) == {200}, f"{sender}"
-    assert sender.slowest_s() < WITHIN_S, f"{sender}"
+def check(start_daemon, cluster: Cluster, kind: str, seconds: float, measure: dict, say) -> None:
+    name = cluster.create()
+    fault = outage.KINDS[kind](cluster, name)
+    try:
+        daemon = start_daemon("--migrate", database=Database("postgres", fault.url()))
+        report = outage.run(kind, fault, daemon, measure, seconds, RATE)
+        say(str(report))
+        assert report.clean(WITHIN_S), f"{report}\n{report.books}\n{daemon.log()[-2000:]}"
+        assert daemon.stop() == 0
+    finally:
+        fault.close()
+    if kind != "failed-over":
+        cluster.drop(name)
 
 
-@pytest.fixture
-def outage(start_daemon, cluster_database, measure, settle, say, request):
-    """outage(fault, mend, seconds): webhooks before, during and after; then the books."""
-
-    def run(fault, mend, seconds: float, database: Database = cluster_database, ask: Database = cluster_database) -> Sender:
-        daemon = start_daemon(database=database)
-        sender = Sender(daemon.port, RATE)
-        try:
-            time.sleep(1)
-            fault()
-            try:
-                time.sleep(seconds)
-            finally:
-                mend()
-            time.sleep(1)
-        finally:
-            sender.finish()
-        books = settle(ask, sender, measure)
-        taken_in_time(sender)
-        say(f"{request.node.name}: {sender}; stored {books.stored}")
-        return sender
-
-    return run
+@pytest.mark.parametrize("kind, seconds", [("stopped", 2), ("killed", 0.5), ("frozen", 2.5), ("cut-off", 2.5)])
+def test_every_webhook_is_taken_while_it_is_away(start_daemon, cluster, kind, seconds, measure, say):
+    check(start_daemon, cluster, kind, seconds, measure, say)
 
 
-def test_stopped_and_started_again(outage, cluster):
-    outage(cluster.stop, cluster.launch, 3)
-
-
-def test_killed_with_all_its_processes(outage, cluster):
-    outage(cluster.kill, cluster.launch, 1)
-
-
-def test_frozen(outage, cluster):
-    outage(cluster.freeze, cluster.thaw, 4)
+def test_every_webhook_is_taken_while_its_standby_takes_over(start_daemon, measure, say):
+    primary = Cluster()
+    try:
+        check(start_daemon, primary.start(), "failed-over", 3, measure, say)
+    finally:
+        primary.close()

@@ -3,6 +3,7 @@ same, nothing is written where nobody would find it again, and all of it is in t
 
 import concurrent.futures
 import pathlib
+import re
 import sqlite3
 import subprocess
 import time
@@ -50,7 +51,8 @@ class Bench:
         for call in self.calls:
             assert self.daemon.wait_outcome(call.sid, call.tenant)["outcome"] == "completed"
         assert self.database.query("PRAGMA integrity_check") == [("ok",)]
-        assert self.database.count("livekit_call_events") == len(self.sent)
+        assert {i for i in self.stored() - self.sent if not i.startswith("EV_outcomed_check")} == set()
+        assert self.database.query('SELECT max(n) FROM (SELECT count(*) AS n FROM livekit_call_events NOT INDEXED GROUP BY "eventId")') == [(1,)]
 
 
 @pytest.fixture
@@ -251,26 +253,25 @@ def test_a_damaged_page(bench, name, wait_for):
     said = check(b.daemon)
     assert said.returncode == 1
     line = next(line for line in said.stdout.splitlines() if "integrity" in line)
-    assert line.startswith("FAIL") and ".recover" in line, said.stdout
+    assert line.startswith("FAIL"), said.stdout
+    way_back = re.search(r"save what can be read: (.*) \(or take", line)[1]
     b.daemon.stop()
-    found = b.path.with_suffix(".recovered")
-    recovered = subprocess.run(["sqlite3", b.path, ".recover"], capture_output=True, check=True)
-    subprocess.run(["sqlite3", found], input=recovered.stdout, capture_output=True, check=False)
-    for suffix in ("", "-wal", "-shm"):
+    subprocess.run(["sh", "-c", way_back], capture_output=True, check=True)
+    for suffix in ("-wal", "-shm"):
         b.beside(suffix).unlink(missing_ok=True)
-    found.rename(b.path)
+    b.beside(".new").rename(b.path)
     b.daemon.start()
     later = {e["id"] for e in b.events[10:]}
     wait_for("what came after the damage", lambda: later <= b.stored(), 30)
     assert b.database.query("PRAGMA integrity_check") == [("ok",)]
     if name == "idx_lce_eventId":
-        assert b.sent == b.stored()
+        b.all_there(wait_for)
 
 
 # ---- a log that cannot be emptied ----
 
 def test_a_reader_that_never_ends(bench, wait_for):
-    """The log grows, which is shown; nobody is kept waiting; it is emptied when the reader is gone."""
+    """The log grows; nobody is kept waiting; it is emptied when the reader is gone."""
     b = bench()
     reader = sqlite3.connect(b.path, isolation_level=None)
     reader.execute("BEGIN")
@@ -279,7 +280,6 @@ def test_a_reader_that_never_ends(bench, wait_for):
     b.post(big)
     b.post(b.events)
     assert b.beside("-wal").stat().st_size > 2_000_000
-    wait_for("the size of the log shown", lambda: b.daemon.metrics()["outcomed_sqlite_wal_bytes"] > 2_000_000)
     reader.close()
     b.all_there(wait_for)
     b.daemon.stop()

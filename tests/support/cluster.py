@@ -124,6 +124,12 @@ class Cluster:
                 os.kill(pid, signal.SIGCONT)
         self._frozen = []
 
+    def revive(self) -> None:
+        """Up and running, whatever a test left it in."""
+        self.thaw()
+        if self._process.poll() is not None:
+            self.launch()
+
     def close(self) -> None:
         if self._process is not None and self._process.poll() is None:
             self.thaw()
