@@ -44,6 +44,7 @@ struct serving {
 	const struct overrides *overrides; /* NULL: none */
 	struct spool *spool; /* NULL: none */
 	bool migrate_pending; /* asked for, but the database was down */
+	bool store_is_down;   /* it did not answer at the first look */
 	sigset_t signals;
 	struct slice message;
 };
@@ -242,6 +243,7 @@ static int prepare_store(struct serving *s)
 	}
 	if (!may_pass(s, sqlite, r))
 		return r;
+	s->store_is_down = r == OC_DOWN;
 	log_warn(s->spool ? "the database cannot be used now: waiting for it; events are kept in the spool meanwhile"
 			  : "the database is down: waiting for it; webhooks get 503 meanwhile and LiveKit sends them again",
 		 LOG_S("cause", s->message));
@@ -368,7 +370,7 @@ static int serve(struct serving *s, struct metrics *m)
 {
 	static const char *const versions[] = { OUTCOMED_VERSION };
 	const struct ingest_options ingest_options = {
-		.store = serving_store(s), .queue_limit_bytes = queue_bytes(s), .default_user = s->config->default_user,
+		.store = serving_store(s), .store_is_down = s->store_is_down, .queue_limit_bytes = queue_bytes(s), .default_user = s->config->default_user,
 		.routes = s->routes, .overrides = s->overrides, .watch = !slice_is_none(s->livekit), .decode = s->decode,
 		.spool = s->spool, .commit_deadline_ms = s->config->commit_deadline_ms,
 	};

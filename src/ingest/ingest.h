@@ -45,6 +45,7 @@ struct ingest_item {
 
 struct ingest_options {
 	struct store_options store;
+	bool store_is_down;            /* it was looked at a moment ago: start without waiting for it, and probe */
 	size_t queue_limit;            /* items; 0 = 4096 */
 	size_t queue_limit_bytes;      /* of bodies; 0 = 64 MiB */
 	size_t batch_limit;            /* events of one transaction; 0 = 256 */

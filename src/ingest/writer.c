@@ -114,6 +114,11 @@ int writer_open(struct writer *w)
 	w->arena = arena_new(ARENA_FIRST_BYTES);
 	if (!w->arena)
 		return OC_NOMEM;
+	if (w->options->store_is_down) {
+		set_up(w, false);
+		plan_probe(w);
+		return 0;
+	}
 	int r = open_store(w);
 	set_up(w, r == 0);
 	if (r == 0)

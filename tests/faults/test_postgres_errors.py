@@ -266,3 +266,17 @@ def test_reads_that_need_a_frozen_server_are_told_so(start_daemon, cluster, clus
         assert daemon.get("/livez").status == 200
     finally:
         cluster.thaw()
+
+
+def test_frozen_when_it_starts(start_daemon, cluster, cluster_database, wait_for):
+    first = start_daemon(database=cluster_database)
+    first.stop()
+    cluster.freeze()
+    try:
+        daemon = start_daemon(database=cluster_database, wait_ready=False)
+        events = CallMaker().answered()
+        assert set(post_all(daemon, events[:5])) == {200}
+    finally:
+        cluster.thaw()
+    assert set(post_all(daemon, events[5:])) == {200}
+    wait_for("the events in the database", lambda: cluster_database.count("livekit_call_events") == 10)

@@ -253,6 +253,21 @@ static void a_store_that_is_down_at_the_start_is_no_failure(void **state)
 	writer_close(&w);
 }
 
+static void one_that_is_known_to_be_down_is_not_waited_for_at_the_start(void **state)
+{
+	(void)state;
+	unsigned opens = fake.opens;
+	fake_options.store_is_down = true;
+	struct writer w = { .options = &fake_options, .open = fake_open };
+	assert_int_equal(writer_open(&w), 0);
+	fake_options.store_is_down = false;
+	assert_int_equal(fake.opens, opens);
+	assert_false(w.up);
+	writer_probe(&w);
+	assert_true(w.up);
+	writer_close(&w);
+}
+
 static void a_schema_that_does_not_fit_is_one(void **state)
 {
 	(void)state;
@@ -362,6 +377,7 @@ int main(void)
 		CASE(after_a_failed_sync_nothing_is_tried_again),
 		CASE(probes_are_farther_and_farther_apart),
 		CASE(a_store_that_is_down_at_the_start_is_no_failure),
+		CASE(one_that_is_known_to_be_down_is_not_waited_for_at_the_start),
 		CASE(a_schema_that_does_not_fit_is_one),
 		CASE(a_batch_of_nothing_asks_nothing),
 		CASE(a_huge_batch_leaves_no_memory_behind),
