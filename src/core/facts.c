@@ -556,3 +556,13 @@ int facts_for_tenant(const struct facts *f, struct slice tenant, struct arena *a
 	*ret = view;
 	return 0;
 }
+
+bool facts_drop_marks_of(struct facts *f, struct slice tenant)
+{
+	size_t kept = 0, before = f->mark_count;
+	for (size_t i = 0; i < before; i++)
+		if (slice_is_empty(tenant) || !slice_eq(f->marks[i].mark.tenant, tenant))
+			f->marks[kept++] = f->marks[i];
+	f->mark_count = kept;
+	return kept != before;
+}

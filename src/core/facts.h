@@ -116,6 +116,9 @@ OC_NODISCARD int facts_merge(struct facts *into, const struct facts *other);
  * A shallow view: it shares everything with `f` and is not to be folded into. */
 OC_NODISCARD int facts_for_tenant(const struct facts *f, struct slice tenant, struct arena *a, struct facts *ret);
 
+/* Takes away this tenant's marks; false where there was none. */
+bool facts_drop_marks_of(struct facts *f, struct slice tenant);
+
 /* The canonical bytes, appended to b. */
 void facts_encode(const struct facts *f, struct buf *b);
 

@@ -80,6 +80,7 @@ struct group {
 	bool payloads_only;
 	forgetting_fn change;
 	void *argument;
+	int (*tidy)(void *context, struct call_row *row);
 };
 
 static int by_bytes(const void *x, const void *y) { return slice_cmp(*(const struct slice *)x, *(const struct slice *)y); }
@@ -96,6 +97,17 @@ static int plan(struct forgetting *f, const struct group *g, struct store_touch 
 	}
 	*ret = (struct store_touch){ .event_ids = f->note ? &f->note->event_id : NULL, .event_count = f->note != NULL, .room_sids = sids, .room_names = names, .start_s = starts, .room_count = g->count };
 	return 0;
+}
+
+static int tidy_rows(struct forgetting *f, const struct group *g, struct store_loaded *l)
+{
+	int r = 0;
+	for (size_t i = 0; i < g->count && r == 0; i++) {
+		struct call_row *row = store_loaded_find(l, g->sids[i]);
+		if (row && row->exists)
+			r = g->tidy(f->context, row);
+	}
+	return r;
 }
 
 /* 1: there is more. */
@@ -124,6 +136,7 @@ static void add(struct forgotten *to, const struct forgotten *g)
 	to->legs += g->legs;
 	to->revisions += g->revisions;
 	to->call_logs += g->call_logs;
+	to->host_rows += g->host_rows;
 }
 
 /* 0 or 1 when it is committed. */
@@ -139,19 +152,19 @@ static int transact(struct forgetting *f, const struct group *g)
 		r = store_batch_load(f->store, &touch, f->work, &loaded);
 	bool noted = r < 0 || !f->note || loaded.known[0];
 	if (r == 0 && noted)
-		r = g->change ? g->change(f, g->argument) : take_away(f, g, &loaded, &touch, &gone, &calls);
+		r = g->change ? g->change(f, g->argument) : g->tidy ? tidy_rows(f, g, &loaded) : take_away(f, g, &loaded, &touch, &gone, &calls);
 	if (r < 0) {
 		f->gone = before;
 		return r;
 	}
-	const struct store_changes changes = { .now_ms = clock_wall_ms(), .events = noted ? NULL : f->note, .event_count = !noted };
+	const struct store_changes changes = { .calls = loaded.calls, .call_count = g->tidy ? loaded.call_count : 0, .now_ms = clock_wall_ms(), .events = noted ? NULL : f->note, .event_count = !noted };
 	int committed = store_batch_commit(f->store, &changes, f->work);
 	if (committed < 0) {
 		f->gone = before;
 		return committed;
 	}
 	add(&f->gone, &gone);
-	if (r == 0 && !g->change)
+	if (r == 0 && !g->change && !g->tidy)
 		f->calls += calls;
 	return r;
 }
@@ -179,6 +192,24 @@ static int work(struct forgetting *f, const struct group *g)
 int forgetting_change(struct forgetting *f, forgetting_fn change, void *argument)
 {
 	return work(f, &(struct group){ .change = change, .argument = argument });
+}
+
+int forgetting_tidy(struct forgetting *f, const struct slice *sids, size_t count, int (*tidy)(void *context, struct call_row *row))
+{
+	int r = 0;
+	for (size_t i = 0; i < count && r == 0 && forgetting_goes_on(f); i += CALLS)
+		r = work(f, &(struct group){ .sids = sids + i, .count = count - i < CALLS ? count - i : CALLS, .tidy = tidy });
+	return r;
+}
+
+int forgetting_patiently(struct forgetting *f, forgetting_fn step, void *argument)
+{
+	int64_t begun_ns = clock_mono_ns();
+	for (unsigned i = 0;; i++) {
+		int r = step(f, argument);
+		if (r == 0 || !try_again(f, r, begun_ns, i))
+			return r;
+	}
 }
 
 static int halve(struct forgetting *f, const struct slice *sids, size_t n, bool payloads_only)

@@ -33,5 +33,9 @@ typedef int (*forgetting_fn)(struct forgetting *f, void *argument);
 OC_NODISCARD int forgetting_ask(struct forgetting *f, forgetting_fn question, void *argument);
 /* Changes (or, where it is not there yet, the note) in short transactions of their own, without calls, until the function gives 0: 1 means that there is more. */
 OC_NODISCARD int forgetting_change(struct forgetting *f, forgetting_fn change, void *argument);
+/* A step outside of a transaction, again where the store was busy. */
+OC_NODISCARD int forgetting_patiently(struct forgetting *f, forgetting_fn step, void *argument);
+/* Changes rows of call_facts under their locks: the function sets what is to be written, as for store_batch_commit. */
+OC_NODISCARD int forgetting_tidy(struct forgetting *f, const struct slice *sids, size_t count, int (*tidy)(void *context, struct call_row *row));
 /* These calls, or only their events' payloads. */
 OC_NODISCARD int forgetting_calls(struct forgetting *f, const struct slice *sids, size_t count, bool payloads_only);

@@ -35,6 +35,10 @@ struct store_ops {
 	int (*forget_payloads)(struct store *s, const struct slice *sids, size_t count, size_t most, struct forgotten *ret);
 	int (*move_pruned)(struct store *s, int64_t before_ms);
 	int (*forget_strays)(struct store *s, int64_t before_ms, struct slice user, bool payloads_only, size_t most, struct forgotten *ret);
+	int (*person_find)(struct store *s, const struct person *p, const struct slice *sids, size_t count, enum person_trace *ret);
+	int (*person_forget)(struct store *s, const struct person *p, size_t most, struct forgotten *ret);
+	int (*person_places)(struct store *s, const struct person *p, struct arena *a, struct person_place **ret, size_t *ret_count);
+	int (*person_scrub)(struct store *s, const struct person *p, bool *ret_rewritten, bool *ret_left);
 
 	int (*reader_open)(const struct store_options *o, struct arena *message_arena, struct store_reader **ret, struct slice *ret_message);
 	void (*reader_close)(struct store_reader *r);

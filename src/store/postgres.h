@@ -324,6 +324,10 @@ int pg_forget_calls(struct store *store, const struct slice *sids, size_t count,
 int pg_forget_payloads(struct store *store, const struct slice *sids, size_t count, size_t most, struct forgotten *ret);
 int pg_move_pruned(struct store *store, int64_t before_ms);
 int pg_forget_strays(struct store *store, int64_t before_ms, struct slice user, bool payloads_only, size_t most, struct forgotten *ret);
+int pg_person_find(struct store *store, const struct person *p, const struct slice *sids, size_t count, enum person_trace *ret);
+int pg_person_forget(struct store *store, const struct person *p, size_t most, struct forgotten *ret);
+int pg_person_places(struct store *store, const struct person *p, struct arena *a, struct person_place **ret, size_t *ret_count);
+int pg_person_scrub(struct store *store, const struct person *p, bool *ret_rewritten, bool *ret_left);
 /* A statement of the moment with s->pg.params, and its answer, inside the open transaction; after an error the caller aborts. */
 OC_NODISCARD int pg_ask_text(struct pg_store *s, struct buf *sql, PGresult **ret);
 

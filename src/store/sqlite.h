@@ -201,6 +201,10 @@ int sqlite_forget_calls(struct store *store, const struct slice *sids, size_t co
 int sqlite_forget_payloads(struct store *store, const struct slice *sids, size_t count, size_t most, struct forgotten *ret);
 int sqlite_move_pruned(struct store *store, int64_t before_ms);
 int sqlite_forget_strays(struct store *store, int64_t before_ms, struct slice user, bool payloads_only, size_t most, struct forgotten *ret);
+int sqlite_person_find(struct store *store, const struct person *p, const struct slice *sids, size_t count, enum person_trace *ret);
+int sqlite_person_forget(struct store *store, const struct person *p, size_t most, struct forgotten *ret);
+int sqlite_person_places(struct store *store, const struct person *p, struct arena *a, struct person_place **ret, size_t *ret_count);
+int sqlite_person_scrub(struct store *store, const struct person *p, bool *ret_rewritten, bool *ret_left);
 /* A statement of the moment; sqlite_once_done ends it. */
 OC_NODISCARD int sqlite_once(struct sqlite_connection *c, const char *sql, struct sqlite_binder *ret);
 void sqlite_once_done(struct sqlite_binder *b);

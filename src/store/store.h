@@ -15,6 +15,7 @@
 
 #include "base/arena.h"
 #include "base/error.h"
+#include "base/person.h"
 #include "core/verdict.h"
 
 struct store;
@@ -269,6 +270,7 @@ OC_NODISCARD int store_kept_calls(struct store *s, struct slice after, size_t li
 
 struct forgotten {
 	int64_t events, payloads, facts, legs, revisions, call_logs; /* rows; payloads: rows that lost theirs */
+	int64_t host_rows; /* of call_logs, in which our columns were cleared */
 };
 
 /* In the transaction that store_batch_load opened, for calls that it locked, which store_batch_commit without events and calls ends. Adds to *ret.
@@ -284,6 +286,30 @@ OC_NODISCARD int store_move_pruned(struct store *s, int64_t before_ms);
 /* Events of no room that were taken before then, at most `most`: the rows, or only their payloads (what waited for its call does not any more
  * then). `user` none: whoever's. 1 where there are more. */
 OC_NODISCARD int store_forget_strays(struct store *s, int64_t before_ms, struct slice user, bool payloads_only, size_t most, struct forgotten *ret);
+
+/* ---- erasing a person (ingest/erase.h) ---- */
+
+enum person_trace { PERSON_NOT_THERE, PERSON_MENTIONED, PERSON_WHOLE };
+
+/* What these calls have of the person, in the snapshot of store_replay_begin. A number: PERSON_WHOLE, the call goes, where any text that we keep of it
+ * has it. A tenant: PERSON_WHOLE where the call is theirs; PERSON_MENTIONED where only its facts name them. */
+OC_NODISCARD int store_person_find(struct store *s, const struct person *p, const struct slice *sids, size_t count, enum person_trace *ret);
+/* In the transaction of store_batch_load: rows of ours that have the person and belong to no call that goes, at most `most` of the journal; and in
+ * call_logs rows of the host's what we may have written (never what the host requires). 1: there is more. */
+OC_NODISCARD int store_person_forget(struct store *s, const struct person *p, size_t most, struct forgotten *ret);
+
+/* Where the person is found: every text of every table. `host`: in a column of a row that is the host's. */
+struct person_place {
+	const char *table;
+	struct slice column;
+	int64_t rows;
+	bool host;
+};
+/* In a snapshot. Tables of ours come even where there is nothing (no column, 0 rows), so that it can be shown that they were looked at. */
+OC_NODISCARD int store_person_places(struct store *s, const struct person *p, struct arena *a, struct person_place **ret, size_t *ret_count);
+/* Of what was deleted nothing is to be read in the file any more. SQLite: the write-ahead log is emptied, and where the file has the person's bytes still it is
+ * written anew (VACUUM, which holds writers up), both checked; *ret_left: they are there all the same. PostgreSQL does that by itself, later. */
+OC_NODISCARD int store_person_scrub(struct store *s, const struct person *p, bool *ret_rewritten, bool *ret_left);
 
 /* ---- reading: every function takes a tenant; there is none that does not ---- */
 

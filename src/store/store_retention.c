@@ -33,3 +33,29 @@ int store_forget_strays(struct store *s, int64_t before_ms, struct slice user, b
 	assert(s && before_ms > 0 && most && ret);
 	return s->ops->forget_strays(s, before_ms, user, payloads_only, most, ret);
 }
+
+/* ---- a person ---- */
+
+int store_person_find(struct store *s, const struct person *p, const struct slice *sids, size_t count, enum person_trace *ret)
+{
+	assert(s && p && (sids || count == 0) && (ret || count == 0));
+	return count ? s->ops->person_find(s, p, sids, count, ret) : 0;
+}
+
+int store_person_forget(struct store *s, const struct person *p, size_t most, struct forgotten *ret)
+{
+	assert(s && p && most && ret);
+	return s->ops->person_forget(s, p, most, ret);
+}
+
+int store_person_places(struct store *s, const struct person *p, struct arena *a, struct person_place **ret, size_t *ret_count)
+{
+	assert(s && p && a && ret && ret_count);
+	return s->ops->person_places(s, p, a, ret, ret_count);
+}
+
+int store_person_scrub(struct store *s, const struct person *p, bool *ret_rewritten, bool *ret_left)
+{
+	assert(s && p && ret_rewritten && ret_left);
+	return s->ops->person_scrub(s, p, ret_rewritten, ret_left);
+}

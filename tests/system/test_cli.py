@@ -24,7 +24,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 ANSWERED = capture_files.FOLDER / "out-answered-bye.jsonl"
 BUSY = capture_files.FOLDER / "out-486.jsonl"
 SECRET = "a-signing-secret-of-more-than-32-bytes"
-SUBCOMMANDS = ("serve", "migrate", "check", "verify", "send", "token", "replay", "explain", "prune")
+SUBCOMMANDS = ("serve", "migrate", "check", "verify", "send", "token", "replay", "explain", "prune", "erase")
 
 
 @pytest.fixture

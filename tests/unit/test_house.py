@@ -53,6 +53,7 @@ ELSEWHERE = [
     ("http", "receiver submit", "tests/system/test_refusals.py"),
     ("http", "server", "tests/system/test_stop.py"),
     ("ingest", "watcher watcher_ask watcher_http", "tests/system/test_watcher.py"),
+    ("ingest", "erase", "tests/system/test_erase.py"),
     ("ingest", "forgetting janitor retention", "tests/system/test_prune.py"),
     ("ingest", "rebuild", "tests/unit/test_replay.c"),
     ("store", "store_retention", "tests/unit/store_cases_retention.c"),
