@@ -25,7 +25,7 @@ enum option_type { OPTION_TEXT, OPTION_BYTES, OPTION_INT, OPTION_SPAN, OPTION_SW
 	X(database, "--database", "DATABASE_URL", "URL", OPTION_TEXT, "sqlite:outcomed.db", false, \
 	  CMD_SERVE | CMD_MIGRATE | CMD_CHECK | CMD_REPLAY | CMD_EXPLAIN | CMD_PRUNE | CMD_ERASE, \
 	  "sqlite:PATH or postgresql://…; a password is better in the environment than on the command line.") \
-	X(spool, "--spool", "OUTCOMED_SPOOL", "DIR", OPTION_TEXT, "outcomed.spool", false, CMD_SERVE | CMD_CHECK | CMD_SPOOL, \
+	X(spool, "--spool", "OUTCOMED_SPOOL", "DIR", OPTION_TEXT, "outcomed.spool", false, CMD_SERVE | CMD_CHECK | CMD_ERASE | CMD_SPOOL, \
 	  "Directory in which events wait while the database cannot take them; `none`: they get 503 then.") \
 	X(spool_limit, "--spool-limit", "OUTCOMED_SPOOL_LIMIT", "BYTES", OPTION_BYTES, "1GiB", false, CMD_SERVE | CMD_CHECK, \
 	  "Bytes of the spool, at most; beyond it events get 503.") \

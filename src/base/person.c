@@ -112,7 +112,7 @@ bool person_in_bytes(const struct person *p, struct slice bytes)
 	return false;
 }
 
-static bool is_border(char c) { return c == '"' || c == '\t' || c == '\n'; }
+static bool is_border(char c) { return c == '"' || c == '\\' || c == '\t' || c == '\n'; }
 
 static bool mentions_word(struct slice word, struct slice text)
 {

@@ -21,7 +21,7 @@ OC_NODISCARD int person_of_number(struct slice number, struct arena *a, struct p
 OC_NODISCARD int person_of_user(struct slice user, struct arena *a, struct person *ret);
 
 /* A number: its digits, with at most two blanks, hyphens, dots, slashes or brackets between one and the next, and no digit before (but 00) or behind.
- * An id: between the ends of the text, quotes, tabs or ends of lines. */
+ * An id: between the ends of the text, quotes (escaped ones too), tabs or ends of lines. */
 bool person_is_mentioned(const struct person *p, struct slice text);
 
 /* In a file's bytes, where nothing says what stands beside what: a number's digits anywhere, also within a longer number. False for an id. */

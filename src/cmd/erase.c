@@ -72,6 +72,10 @@ static void report_removed(const struct erase_totals *t, bool dry_run)
 		print_count("  call_logs rows of ours", g->call_logs);
 		print_count("  call_logs rows of yours, our columns cleared", g->host_rows);
 	}
+	if (t->spool_removed)
+		print_count("events of the spool", t->spool_removed);
+	if (t->spool_waiting)
+		printf("%lld events wait in the spool of an outcomed that runs: erase once more when they are in the database\n", (long long)t->spool_waiting);
 	if (t->open_calls)
 		printf("%lld of them had not ended: what still comes of these is kept as new; erase once more when they are over\n", (long long)t->open_calls);
 }
@@ -114,7 +118,7 @@ static int report(const struct command_line *line, const struct erase_totals *t)
 	fflush(stdout);
 	if (t->interrupted)
 		return STATUS_FAILED;
-	bool left = !dry_run && (t->ours_left || t->host_left || t->left || t->open_calls || t->bytes_left);
+	bool left = !dry_run && (t->ours_left || t->host_left || t->left || t->open_calls || t->bytes_left || t->spool_waiting);
 	return left ? STATUS_LEFT_ALONE : STATUS_OK;
 }
 
@@ -130,6 +134,8 @@ static int run_erase(const struct command_line *line)
 	int status = read_person(line, &o.person);
 	if (status != STATUS_OK)
 		return status;
+	if (!slice_eq_cstr(line->config->spool, "none"))
+		o.spool = line->config->spool.p; /* from the environment or the command line, so it ends with NUL */
 	if (!agreed(line))
 		return line_switch(line, "--yes") || isatty(STDIN_FILENO) ? STATUS_FAILED : STATUS_USAGE;
 	block_stop_signals(&signals);
@@ -156,7 +162,8 @@ const struct command command_erase = {
 	.summary = "Remove a phone number or a tenant from all that is kept, and show that it is gone.",
 	.details = "Every call that has the number anywhere (as a leg's number or identity, in the room's name, in a payload, in a mark) goes\n"
 		   "whole, whoever's it is, open calls too; of a tenant all of its calls and marks. call_logs rows that outcomed inserted go; in\n"
-		   "rows that your application wrote the columns that outcomed fills are cleared, your own are named and left to you. Then every\n"
+		   "rows that your application wrote the columns that outcomed fills are cleared, your own are named and left to you. So do events\n"
+		   "that wait in the spool (--spool; where outcomed runs, it has them: erase again when they are in the database). Then every\n"
 		   "text of every table is searched once more, and what is found is printed by table and column. A number is found with its\n"
 		   "country code, with or without + and 00, blanks and hyphens; in a national form (030 123456) it is another text: erase that\n"
 		   "one too. Daemons go on serving; it may be run again at any time.\n"

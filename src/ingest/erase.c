@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "core/facts.h"
 #include "ingest/forgetting.h"
+#include "store/spool.h"
 
 #define PAGE_CALLS 64
 #define ROUNDS 3
@@ -161,12 +162,54 @@ static int scrub(struct forgetting *f, void *argument)
 	return store_person_scrub(f->store, &k->o->person, &k->t.rewritten, &k->t.bytes_left);
 }
 
+/* ---- the spool, before the database: what waits there comes later ---- */
+
+static bool keep_event(void *context, const struct spool_event *e)
+{
+	const struct person *p = context;
+	return !person_is_mentioned(p, e->payload) && !person_in_bytes(p, e->raw ? e->payload : SLICE_NONE);
+}
+
+static int filter_spool(struct walk *k, struct arena *a, struct slice *ret_message)
+{
+	const struct spool_options o = { .directory = k->o->spool };
+	struct spool *spool;
+	int r = spool_open(&o, a, &spool, ret_message);
+	if (r < 0)
+		return r;
+	r = spool_take_stock(spool, NULL, NULL);
+	if (r == 0)
+		r = spool_filter(spool, keep_event, (void *)(uintptr_t)&k->o->person, &k->t.spool_removed);
+	spool_close(spool);
+	if (r < 0)
+		*ret_message = SLICE("the spool could not be written anew; nothing of it was removed that was not");
+	return r;
+}
+
+static int erase_spool(struct walk *k, struct arena *a, struct slice *ret_message)
+{
+	struct spool_inspection found;
+	int r = k->o->spool ? spool_inspect(k->o->spool, a, &found, ret_message) : OC_NOT_FOUND;
+	int64_t events = 0;
+	if (r == OC_NOT_FOUND)
+		*ret_message = SLICE_NONE;
+	for (size_t i = 0; r == 0 && i < found.count; i++)
+		events += found.files[i].events;
+	if (r < 0 || found.count == 0 || k->o->dry_run)
+		return r == OC_NOT_FOUND ? 0 : r;
+	if (found.process)
+		k->t.spool_waiting = events;
+	return found.process ? 0 : filter_spool(k, a, ret_message);
+}
+
 int erase_run(const struct erase_options *o, struct arena *a, struct erase_totals *ret, struct slice *ret_message)
 {
 	struct walk k = { .o = o };
 	k.f = (struct forgetting){ .go_on = go_on, .refused = refused, .context = &k };
 	*ret_message = SLICE_NONE;
 	int r = forgetting_open(&k.f, &o->store, a, ret_message);
+	if (r == 0)
+		r = erase_spool(&k, a, ret_message);
 	if (r == 0)
 		r = rounds(&k, a);
 	if (r == 0 && !o->dry_run && forgetting_goes_on(&k.f))

@@ -16,12 +16,15 @@ struct erase_totals {
 	int64_t ours_left, host_left;         /* rows of ours, of the host's, that have the person still */
 	bool rewritten;                       /* SQLite: the file was written anew */
 	bool bytes_left;                      /* SQLite: the file has the number's digits still */
+	int64_t spool_removed;                /* events that waited in the spool */
+	int64_t spool_waiting;                /* events that wait in the spool of a process that runs, whoever's: they go to the database, and erase is wanted again */
 	bool interrupted;
 };
 
 struct erase_options {
 	struct store_options store;
 	struct person person;
+	const char *spool; /* its directory; NULL: none */
 	bool dry_run; /* only looks */
 	bool (*go_on)(void *context);
 	void (*refused)(void *context, struct slice room_sid, struct slice why);

@@ -38,12 +38,12 @@ static void put_expression(struct buf *b, const struct person *p)
 		buf_puts(b, "(?![0-9])");
 		return;
 	}
-	buf_puts(b, "(?:^|[\"\\t\\n])(?:");
+	buf_puts(b, "(?:^|[\"\\\\\\t\\n])(?:");
 	for (size_t i = 0; i < p->word_count; i++) {
 		buf_puts(b, i ? "|" : "");
 		put_literally(b, p->words[i]);
 	}
-	buf_puts(b, ")(?:$|[\"\\t\\n])");
+	buf_puts(b, ")(?:$|[\"\\\\\\t\\n])");
 }
 
 /* $1, and $2 the tenant. */

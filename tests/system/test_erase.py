@@ -5,6 +5,7 @@ import pathlib
 import subprocess
 import time
 
+import psycopg
 import pytest
 
 from support import signing
@@ -161,3 +162,31 @@ def test_what_is_unclear_or_not_agreed_to_changes_nothing(outcomed_binary, tmp_p
                           timeout=60, check=False)
     assert done.returncode == 2 and done.stderr.startswith("outcomed"), done
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_waits_in_the_spool_goes_too(outcomed_binary, start_daemon, new_database, tmp_path):
+    """The database is away while events of the person and of somebody else come; erase finds the spool that a stopped daemon left."""
+    database = new_database("postgres")
+    spool = tmp_path / "spool"
+    daemon = start_daemon("--spool", str(spool), database=database)
+    name = database.url.rsplit("/", 1)[1]
+    server = database.url.rsplit("/", 1)[0] + "/postgres"
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+        theirs, other = CallMaker(number=NUMBER), CallMaker(number="+4930111222333")
+        post(daemon, theirs.answered() + other.answered())
+        assert daemon.stop() == 0
+        assert DIGITS.encode() in b"".join(p.read_bytes() for p in spool.iterdir())
+        admin.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+    done = subprocess.run([outcomed_binary, "erase", "--database", database.url, "--spool", spool, "--number", NUMBER, "--yes"], cwd=tmp_path, env=environment(),
+                          capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0 and "events of the spool" in done.stdout, done
+    assert DIGITS.encode() not in b"".join(p.read_bytes() for p in spool.iterdir())
+    daemon.start()
+    daemon.wait_outcome(other.sid, other.tenant, 20)
+    deadline = time.monotonic() + 10
+    while database.count("livekit_call_events", '"roomSid" = ?', other.sid) < 10:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert set(found(database, DIGITS).values()) == {0}

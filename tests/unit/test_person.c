@@ -76,6 +76,7 @@ static void an_id_is_found_as_a_whole(void **state)
 	assert_true(user_in(state, "7", "7"));
 	assert_true(user_in(state, "7", "{\"user_id\": \"7\"}"));
 	assert_true(user_in(state, "7", "t\t2\t7\tEV_1\n"));
+	assert_true(user_in(state, "7", "{\"metadata\": \"{\\\"user_id\\\": \\\"7\\\"}\"}"));
 	assert_false(user_in(state, "7", "17"));
 	assert_false(user_in(state, "7", "{\"a\": 7, \"b\": \"77\", \"c\": \"7 8\"}"));
 	assert_true(user_in(state, "a\"b", "{\"u\":\"a\\\"b\"}"));
