@@ -10,6 +10,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -45,9 +46,9 @@ def run(target: str, seconds: int) -> tuple[str, float, int, str, list[str]]:
         command.insert(1, f"-dict={dictionary}")
     log = BUILD / f"{target}.log"
     began = time.monotonic()
-    with log.open("wb") as out:
+    with log.open("wb") as out, tempfile.TemporaryDirectory(prefix="outcomed-fuzz-") as scratch:
         code = subprocess.run(command, cwd=BUILD, stdout=out, stderr=out, check=False, env=os.environ | {
-            "ASAN_OPTIONS": "detect_leaks=1", "UBSAN_OPTIONS": "print_stacktrace=1"}).returncode
+            "ASAN_OPTIONS": "detect_leaks=1", "TMPDIR": scratch, "UBSAN_OPTIONS": "print_stacktrace=1"}).returncode
     took = time.monotonic() - began
     text = log.read_bytes()
     executions = int(m[-1]) if (m := STATISTIC.findall(text)) else 0

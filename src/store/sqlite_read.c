@@ -23,13 +23,17 @@ struct sqlite_reader {
 
 #define VIEW_TEXTS 14 /* columns that are text, the first ones */
 
+/* Text that somebody else wrote into a column of JSON is as good as none. */
+#define IF_JSON(column) "CASE WHEN json_valid(" column ") THEN " column " END"
+
 /* A verdict that names marks is of the tenant that the call had when it was given, which may be another than its row's by now. */
-#define SHOWN_VERDICT "CASE WHEN (l.\"userId\" = f.\"userId\") IS NOT FALSE OR instr(f.verdict, '\"MK_') = 0 THEN f.verdict END"
+#define SHOWN_VERDICT \
+	"CASE WHEN json_valid(f.verdict) AND ((l.\"userId\" = f.\"userId\") IS NOT FALSE OR instr(f.verdict, '\"MK_') = 0) THEN f.verdict END"
 
 /* In the order of column_view. `host_columns` are agentConfigId and cost as JSON, or NULLs where the table has none. */
 #define VIEW_COLUMNS(host_columns) \
 	"l.id, l.\"userId\", l.\"livekitRoomName\", l.\"livekitRoomSid\", l.direction, l.\"phoneNumber\", l.\"sipCallId\", l.status, l.outcome, " \
-	"l.\"recordingUrl\", CASE WHEN json_valid(l.metadata) THEN l.metadata END, " SHOWN_VERDICT ", " host_columns ", l.duration, " \
+	"l.\"recordingUrl\", " IF_JSON("l.metadata") ", " SHOWN_VERDICT ", " host_columns ", l.duration, " \
 	SQL_MS("l.\"startedAt\"") ", " SQL_MS("l.\"endedAt\"") ", " SQL_MS("l.\"createdAt\"") ", " SQL_MS("l.\"updatedAt\"") ", f.revision, " SORT_KEY
 
 #define FROM_LOGS " FROM call_logs l LEFT JOIN call_facts f ON f.\"roomSid\" = l.\"livekitRoomSid\" "
@@ -39,14 +43,14 @@ struct sqlite_reader {
 
 static const char facts_sql[] =
 	"SELECT NULL, f.\"userId\", f.\"roomName\", f.\"roomSid\", NULL, NULL, NULL, CASE WHEN f.outcome IS NULL THEN 'active' ELSE 'ended' END, "
-	"f.outcome, NULL, NULL, f.verdict, NULL, NULL, CASE WHEN f.\"endedAtMs\" >= f.\"startedAtMs\" THEN (f.\"endedAtMs\" - f.\"startedAtMs\") / 1000 END, "
+	"f.outcome, NULL, NULL, " IF_JSON("f.verdict") ", NULL, NULL, CASE WHEN f.\"endedAtMs\" >= f.\"startedAtMs\" THEN (f.\"endedAtMs\" - f.\"startedAtMs\") / 1000 END, "
 	"f.\"startedAtMs\", f.\"endedAtMs\", " SQL_MS("f.\"createdAt\"") ", " SQL_MS("f.\"updatedAt\"") ", f.revision, "
 	"COALESCE(f.\"startedAtMs\", " SQL_MS("f.\"createdAt\"") ", 0) FROM call_facts f WHERE f.\"roomSid\" = ?1 AND f.\"userId\" = ?2 "
 	"AND NOT EXISTS (SELECT 1 FROM call_logs l WHERE l.\"livekitRoomSid\" = f.\"roomSid\")";
 
 /* In the order of column_event. */
 static const char events_sql[] =
-	"SELECT \"userId\", \"callLogId\", \"eventId\", event, \"roomName\", \"roomSid\", \"participantIdentity\", \"participantSid\", \"rawPayload\", "
+	"SELECT \"userId\", \"callLogId\", \"eventId\", event, \"roomName\", \"roomSid\", \"participantIdentity\", \"participantSid\", " IF_JSON("\"rawPayload\"") ", "
 	"\"errorMessage\", source, \"bodyHash\", \"keyId\", \"sipCallId\", id, timestamp, processed, " SQL_MS("\"createdAt\"") ", "
 	SQL_MS("\"processedAt\"") ", \"rawBody\" FROM livekit_call_events WHERE \"roomSid\" = ?1 AND \"userId\" = ?2 AND id > ?3 ORDER BY id LIMIT ?4";
 
@@ -76,7 +80,7 @@ static int prepare_reader(struct sqlite_connection *c, const struct sqlite_call_
 		[READ_BEGIN] = "BEGIN", [READ_END] = "COMMIT",
 		[READ_BY_ID] = by_id.p, [READ_BY_SID] = by_sid.p, [READ_FACTS] = facts_sql, [READ_LIST] = list.p,
 		[READ_FACTS_OF] = "SELECT facts, rules, " SQL_MS("\"updatedAt\"") " FROM call_facts WHERE \"roomSid\" = ?1",
-		[READ_REVISIONS] = "SELECT revision, verdict, " SQL_MS("\"createdAt\"") " FROM call_revisions WHERE \"roomSid\" = ?1 ORDER BY revision",
+		[READ_REVISIONS] = "SELECT revision, " IF_JSON("verdict") ", " SQL_MS("\"createdAt\"") " FROM call_revisions WHERE \"roomSid\" = ?1 ORDER BY revision",
 		[READ_EVENTS] = events_sql,
 		[READ_PING] = "SELECT 1 FROM call_facts LIMIT 1",
 	};

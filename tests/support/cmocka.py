@@ -175,7 +175,7 @@ class ReplayItem(pytest.Item):
         with tempfile.TemporaryDirectory(prefix="outcomed-fuzz-") as folder:
             made = pathlib.Path(folder)
             seeds.write(self.target, made / "seeds")
-            environment = os.environ | {"FUZZ_MUTATIONS": str(self.MUTATIONS), "FUZZ_MILLISECONDS": str(self.MILLISECONDS)}
+            environment = os.environ | {"FUZZ_MUTATIONS": str(self.MUTATIONS), "FUZZ_MILLISECONDS": str(self.MILLISECONDS), "TMPDIR": folder}
             command = [self.binary, made / "seeds", *committed]
             done = subprocess.run(command, env=environment, capture_output=True, timeout=TIMEOUT_S, check=False)
             if done.returncode == 0:

@@ -53,6 +53,12 @@ def _token(claims: dict) -> bytes:
     return signed + b"." + _base64url(hmac.digest(SECRET, signed, "sha256"))
 
 
+def _webhook_token(body: bytes) -> str:
+    claims = {"iss": "devkey", "nbf": NOW - 400 * 86400, "exp": NOW + 4000 * 86400, "sha256": base64.b64encode(hashlib.sha256(body).digest()).decode()}
+    signed = _base64url(b'{"alg":"HS256"}') + b"." + _base64url(json.dumps(claims).encode())
+    return (signed + b"." + _base64url(hmac.digest(b"S3CR3T-of-the-keyring", signed, "sha256"))).decode()
+
+
 def _jwt() -> list[bytes]:
     genuine = [d.headers["Authorization"].encode() + b"\n" + d.body for d in _deliveries()[:12] if "Authorization" in d.headers]
     body = b'{"event":"room_started","id":"EV_1"}'
@@ -101,6 +107,24 @@ JSONS = ['{"a":[1,2.5e3,-0,"\\u00e9\\ud83d\\ude00",null,true,false,{}],"b":{"c":
 QUERIES = ["/api/calls?user_id=acme&from=2026-11-22T13%3A12%3A19Z&limit=5", "/api/calls/RM_x/events?user_id=a+b&cursor=AQ", "/api/calls/%2F/outcome?user_id=%C3%A9", "\"1-ab\", W/\"x\""]
 
 
+def _request(line: str, body: bytes = b"", headers: tuple[str, ...] = ()) -> bytes:
+    fields = ("Host: localhost", *headers, *((f"Content-Length: {len(body)}",) if body else ()))
+    return "\r\n".join([f"{line} HTTP/1.1", *fields, "", ""]).encode() + body
+
+
+def _http() -> list[bytes]:
+    """Requests as clients send them; the webhooks are signed for fuzz_http's key, for a long time."""
+    receiver, get = "POST /api/webhooks/call_completed", _request("GET /livez")
+    made = [_request(receiver, d.body, (f"Authorization: {_webhook_token(d.body)}", "Content-Type: application/webhook+json")) for d in _deliveries()[:25]]
+    chunked = _request("POST /api/marks", b"", ("Transfer-Encoding: chunked",)) + b'5\r\n{"kin\r\n3;x=y\r\nd":\r\n0\r\nX-T: 1\r\n\r\n'
+    made += [_request("POST /api/marks?user_id=acme", json.dumps(m).encode(), ("Idempotency-Key: k1",)) for m in MARKS]
+    made += [_request(f"{method} {path}") for path in QUERIES for method in ("GET", "HEAD", "OPTIONS", "DELETE")]
+    made += [get * 3, chunked, chunked + get, made[0] + get, get.replace(b"\r\n", b"\n"), get.replace(b"HTTP/1.1", b"HTTP/1.0"), get[:20], b"\r\n" + get, b"GET /\r\n\r\n",
+             _request("GET /metrics", b"", ("Expect: 100-continue", "Connection: close", "If-None-Match: *", "X-Forwarded-For: 10.0.0.1, 1.2.3.4")),
+             _request(receiver, b"{}", ("X-LiveKit-Signature: " + "0" * 64, "Origin: null")), _request("GET /openapi.json", b"", ("Content-Length: 0", "Content-Length: 1"))]
+    return made
+
+
 def _texts(items: list[str]) -> list[bytes]:
     return [t.encode() for t in items]
 
@@ -111,7 +135,7 @@ def _choices(bodies: list[bytes]) -> list[bytes]:
 
 
 SEEDS = {
-    "access": _access, "config": lambda: _texts(CONFIGS), "decode": _bodies, "facts": list, "forwarded": list, "jdoc": lambda: _bodies()[:20] + _texts(JSONS), "jwt": _jwt,
+    "access": _access, "config": lambda: _texts(CONFIGS), "decode": _bodies, "facts": list, "forwarded": list, "http": _http, "jdoc": lambda: _bodies()[:20] + _texts(JSONS), "jwt": _jwt,
     "keyring": lambda: _texts(KEYRINGS), "livekit_api": _api_replies, "log": lambda: _texts(TEXTS), "mark": lambda: [json.dumps(m).encode() for m in MARKS],
     "overrides": list, "query": lambda: _texts(QUERIES), "recording": lambda: [p.read_bytes() for p in sorted(captures.FOLDER.glob("out-4*.jsonl"))],
     "redact": _bodies, "routes": list, "spelling": lambda: _choices(_bodies()), "stored": _stored, "times": lambda: _texts(TIMES),
@@ -155,6 +179,10 @@ def write_dictionary(target: str, path: pathlib.Path) -> bool:
             words |= set(mark)
     if target == "config":
         words |= {f"{word}=" for text in CONFIGS for line in text.split("\n") for word in [line.split("=")[0]]}
+    if target == "http":
+        words |= {"HTTP/1.1\r\n", "HTTP/1.0\r\n", "\r\n\r\n", "\r\n ", "Transfer-Encoding: chunked\r\n", "Content-Length: ", "Expect: 100-continue\r\n", "Connection: close\r\n",
+                  "Host: localhost\r\n", "0\r\n\r\n", "GET ", "POST ", "HEAD ", "OPTIONS ", "/api/calls/", "/outcome", "/events", "?user_id=acme", "Idempotency-Key: ",
+                  "If-None-Match: *\r\n", "Authorization: Bearer "}
     if not words:
         return False
     escaped = ("".join(c if c.isascii() and c.isprintable() and c not in '"\\' else "".join(f"\\x{b:02x}" for b in c.encode()) for c in w) for w in sorted(words))

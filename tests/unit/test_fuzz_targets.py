@@ -33,6 +33,7 @@ PARSERS = [
      "livekit_read_rooms livekit_read_participants livekit_read_egresses livekit_answer_of livekit_error_text livekit_base_url", "livekit_api"),
     ("recordings of send, verify and explain", "recording_read_http recording_read_json", "recording"),
     ("journal exports", "told_read", "timeline"),
+    ("requests as bytes: heads, framing, pipelines", "http_start", "http"),
     ("facts out of the database", "facts_decode", "facts"),
     ("verdicts, payloads and metadata out of the database", "call_reply list_reply outcome_reply events_reply", "stored"),
     ("texts of others in the log and on the terminal", "log_write buf_put_masked terminal_clean terminal_line", "log"),

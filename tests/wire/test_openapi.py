@@ -159,6 +159,21 @@ def test_answers_have_the_described_members_and_no_others(description, api, toke
         check(description, "Problem", reply.json())
 
 
+def test_rows_that_somebody_damaged_are_still_answered_as_described(description, api, token, store):
+    """SQLite takes any text where JSON belongs; PostgreSQL's columns do not, so there only the facts can be spoilt."""
+    daemon, sids = api
+    if store == "sqlite":
+        daemon.database.query("UPDATE call_facts SET verdict = '{\"outcome\":\"busy'")
+        daemon.database.query("UPDATE livekit_call_events SET \"rawPayload\" = '{'")
+        daemon.database.query("UPDATE call_logs SET metadata = 'x'")
+    daemon.database.query("UPDATE call_facts SET facts = 'neither facts nor JSON'")
+    for sid in sids:
+        check(description, "Call", read(daemon, token, f"/api/calls/{sid}/outcome").json())
+        check(description, "WholeCall", read(daemon, token, f"/api/calls/{sid}").json())
+        check(description, "EventList", read(daemon, token, f"/api/calls/{sid}/events").json())
+    check(description, "CallList", read(daemon, token, "/api/calls").json())
+
+
 # ---- schemathesis ----
 
 @pytest.mark.timeout(3600 if "SCHEMATHESIS_EXAMPLES" in os.environ else 180)
