@@ -158,14 +158,17 @@ static int header_read(const char *p, uint64_t salt, struct header *ret)
 	return 1;
 }
 
-/* All n bytes at `at`, or false. */
+/* All n bytes at `at`, or false. A read, unlike a sync, may be tried again: what it gives is checked. */
 static bool read_exactly(int fd, char *into, size_t n, off_t at)
 {
 	size_t done = 0;
+	bool again = true;
 	while (done < n) {
 		ssize_t got = pread(fd, into + done, n - done, at + (off_t)done);
-		if (got < 0 && errno == EINTR)
+		if (got < 0 && (errno == EINTR || again)) {
+			again = again && errno == EINTR;
 			continue;
+		}
 		if (got <= 0)
 			return false;
 		done += (size_t)got;

@@ -149,9 +149,9 @@ static bool fails(enum kind kind)
 	int64_t left = atomic_fetch_sub(&control->countdown, 1);
 	if (left > 1 || (left < 1 && !control->sticky))
 		return false;
+	atomic_fetch_add(&control->hits, 1);
 	if (control->mode == MODE_KILL)
 		syscall(SYS_kill, getpid(), SIGKILL);
-	atomic_fetch_add(&control->hits, 1);
 	return true;
 }
 

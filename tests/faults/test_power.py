@@ -13,7 +13,6 @@ import time
 import pytest
 
 from support import disk, inject, torture
-from support.daemon import Database
 
 pytestmark = pytest.mark.integration
 
@@ -24,16 +23,16 @@ class Bench:
     """A daemon on files of its own, whose every step is recorded."""
 
     def __init__(self, binary: pathlib.Path, library: pathlib.Path, folder: pathlib.Path) -> None:
-        self.data = folder / "data"
+        self.data, self.spool = folder / "data", "none"
         self.data.mkdir()
-        self.database = Database("sqlite", f"sqlite:{self.data}/outcomed.db")
+        self.url = f"sqlite:{self.data}/outcomed.db"
         self.injector = inject.Injector(library, folder / "control", self.data)
         self.lives = torture.Lives(binary, folder, self.injector.environment(record=True))
         self.disk = disk.Disk(self.data)
         self._numbers = itertools.count(1)
 
     def begin(self) -> None:
-        self.lives.begin(self.database.url)
+        self.lives.begin(self.url, "--spool", self.spool)
         self.lives.wait_ready()
 
     def send_call(self, pattern: torture.Pattern = torture.PATTERNS[0]) -> list[int | None]:
@@ -57,16 +56,20 @@ class Bench:
     def check(self) -> None:
         with tempfile.TemporaryDirectory() as name:
             self.disk.image(self.data, pathlib.Path(name))
-            path = pathlib.Path(name) / "outcomed.db"
-            assert self.disk.acknowledged == set() or path.exists()
-            connection = sqlite3.connect(path)
-            try:
-                tables = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'livekit_call_events'").fetchall()
-                kept = {row[0] for row in connection.execute('SELECT "eventId" FROM livekit_call_events')} if tables else set()
-                assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-            finally:
-                connection.close()
-        assert self.disk.acknowledged - kept == set()
+            spooled = b"".join(path.read_bytes() for path in pathlib.Path(name).glob("spool/*.spool"))
+            kept = self._in_database(pathlib.Path(name) / "outcomed.db")
+        assert {i for i in self.disk.acknowledged - kept if i.encode() not in spooled} == set()
+
+    def _in_database(self, path: pathlib.Path) -> set[str]:
+        if not path.exists():
+            return set()
+        connection = sqlite3.connect(path)
+        try:
+            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            tables = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'livekit_call_events'").fetchall()
+            return {row[0] for row in connection.execute('SELECT "eventId" FROM livekit_call_events')} if tables else set()
+        finally:
+            connection.close()
 
     def close(self) -> None:
         process = self.lives.process
@@ -136,7 +139,7 @@ def test_after_a_failed_sync_nothing_is_acknowledged_from_that_file(bench, n, ta
     time.sleep(1.2)  # a probe, if there were one, would have come
     assert set(bench.send_call()) == {503}
     assert "store_ended" in bench.lives.log()
-    assert torture.Connection(bench.lives.socket).ask(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")[0] == 503
+    assert bench.lives.get("/readyz")[0] == 503
     bench.lives.kill()
     assert bench.judge() == taken
 
@@ -166,6 +169,70 @@ def test_a_restart_after_a_failed_sync_trusts_nothing_that_it_reads(bench, by_ot
         assert set(bench.send_call()) == {200}
         bench.lives.kill()
         bench.judge()
+
+
+# ---- the spool ----
+
+NO_DATABASE = "postgresql://nobody@127.0.0.1:1/nothing"
+
+
+@pytest.fixture
+def spool_bench(bench):
+    bench.spool = str(bench.data / "spool")
+    return bench
+
+
+def test_what_the_spool_has_acknowledged_is_on_the_disk(spool_bench, outcomed_binary, new_database, tmp_path):
+    """And can be read there: a daemon that finds nothing but what was sure brings it all to the database."""
+    bench = spool_bench
+    bench.url = NO_DATABASE
+    bench.begin()
+    for pattern in torture.PATTERNS[:3]:
+        assert set(bench.send_call(pattern)) == {200}
+    bench.lives.kill()
+    assert bench.judge() == 14
+    after, database = tmp_path / "after", new_database("postgres")
+    after.mkdir()
+    bench.disk.image(bench.data, after)
+    lives = torture.Lives(outcomed_binary, tmp_path)
+    lives.begin(database.url, "--migrate", "--spool", str(after / "spool"))
+    lives.wait_ready()
+    lives.wait_drained()
+    lives.end()
+    assert database.event_ids() == bench.disk.acknowledged
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+def test_a_file_of_the_spool_whose_sync_failed_takes_nothing_more(spool_bench, n):
+    bench = spool_bench
+    bench.url = NO_DATABASE
+    bench.begin()
+    bench.injector.arm(EIO_AT_SYNC, n)
+    answers = bench.send_call() + bench.send_call()
+    assert bench.injector.hits == 1
+    assert 503 in answers and set(answers) <= {200, 503}
+    time.sleep(1.2)  # the spool's pause
+    assert set(bench.send_call()) == {200}
+    bench.lives.kill()
+    assert bench.judge() == answers.count(200) + 6
+
+
+@pytest.mark.parametrize("n", [1, 3, 4])
+def test_where_the_database_has_ended_the_spool_takes_over_until_the_restart(spool_bench, n):
+    bench = spool_bench
+    bench.begin()
+    bench.injector.arm(EIO_AT_SYNC, n)
+    answers = bench.send_call() + bench.send_call()
+    assert bench.injector.hits == 1
+    assert set(answers) == {200}
+    time.sleep(1.2)  # nothing is drained into a database that has ended
+    assert b'"degraded"' in bench.lives.get("/readyz")[1]
+    bench.lives.kill()
+    bench.begin()
+    bench.lives.wait_drained()
+    assert set(bench.send_call()) == {200}
+    bench.lives.kill()
+    assert bench.judge() == 18
 
 
 def test_the_judge_sees_an_answer_that_did_not_wait(bench):

@@ -24,13 +24,14 @@ def make_torture(outcomed_binary, new_database, tmp_path, say, capsys):
         with capsys.disabled():
             print(f"\n{text}", end="", flush=True)
 
-    def make(store: str) -> tuple[torture.Torture, dict]:
+    def make(store: str, **options) -> tuple[torture.Torture, dict]:
         quiet, loud = tmp_path / "quiet", tmp_path / "loud"
         quiet.mkdir()
         loud.mkdir()
         args = ("--migrate",) if store == "postgres" else ()
         measure = torture.undisturbed(torture.Lives(outcomed_binary, quiet), new_database(store), *args)
-        t = torture.Torture(store, outcomed_binary, loud, new_database(store), SEED, args=args, progress=progress)
+        t = torture.Torture(options.pop("mode", store), outcomed_binary, loud, new_database(store), SEED, args=(*args, *options.pop("args", ())),
+                            progress=progress, **options)
         made.append(t)
         return t, measure
 
@@ -48,6 +49,24 @@ def test_nothing_acknowledged_is_lost_or_doubled_by_kill_9(make_torture, say, st
     report = t.run(KILLS, measure)
     say(str(report))
     assert report.books.clean(), report.books
+    assert report.with_requests > KILLS // 4
+    assert report.books.acknowledged > 5 * KILLS
+
+
+def down_by_turns(url: str):
+    """Three lives without a database, whose events go to the spool, then three with it, that drain it and are killed over that."""
+    return lambda life: "postgresql://nobody@127.0.0.1:1/nothing" if life % 6 < 3 else url
+
+
+@pytest.mark.timeout(120 + KILLS * 5)
+def test_nothing_acknowledged_from_the_spool_is_lost_or_doubled_by_kill_9(make_torture, tmp_path, say):
+    spool = tmp_path / "spool"
+    t, measure = make_torture("postgres", args=("--spool", str(spool)), settle=torture.Lives.wait_drained, mode="spool")
+    t.url_of = down_by_turns(t.database.url)
+    report = t.run(KILLS, measure)
+    say(str(report))
+    assert report.books.clean(), report.books
+    assert [path.name for path in spool.iterdir() if path.suffix in (".damaged", ".refused", ".spool")] == []
     assert report.with_requests > KILLS // 4
     assert report.books.acknowledged > 5 * KILLS
 

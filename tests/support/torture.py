@@ -247,8 +247,11 @@ class Senders:
 # ---- lives of the daemon ----
 
 class Lives:
+    """One after the other, on the same files. Without a spool unless `env` or a life's arguments name one."""
+
     def __init__(self, binary: pathlib.Path, folder: pathlib.Path, env: dict[str, str] | None = None, under: tuple[str, ...] = ()) -> None:
-        self.binary, self.folder, self.env, self.under = binary, folder, environment(env), under
+        self.binary, self.folder, self.under = binary, folder, under
+        self.env = environment({"OUTCOMED_SPOOL": "none"} | (env or {}))
         self.socket = str(folder / "s")
         self.log_path = folder / "stderr.log"
         self.process: subprocess.Popen | None = None
@@ -281,14 +284,27 @@ class Lives:
     def log(self) -> str:
         return self.log_path.read_text(errors="replace")
 
+    def get(self, path: str) -> tuple[int, bytes] | None:
+        connection = Connection(self.socket)
+        answer = connection.ask(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        connection.close()
+        return answer
+
     def wait_ready(self) -> None:
+        """Until it takes webhooks, into the database or into the spool."""
         deadline = time.monotonic() + START_LIMIT_S
-        probe = Connection(self.socket)
-        while (answer := probe.ask(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")) is None or answer[0] != 200:
+        while (answer := self.get("/readyz")) is None or answer[0] != 200:
             self.check_alive()
             assert time.monotonic() < deadline, f"not ready: {answer}\n{self.log()[-4000:]}"
+            time.sleep(0.01)
+
+    def wait_drained(self) -> None:
+        """Until nothing waits in the spool."""
+        deadline = time.monotonic() + START_LIMIT_S
+        while (answer := self.get("/metrics")) is None or not re.search(rb"^outcomed_spool_events 0$", answer[1], re.MULTILINE):
+            self.check_alive()
+            assert time.monotonic() < deadline, f"not drained:\n{self.log()[-4000:]}"
             time.sleep(0.02)
-        probe.close()
 
 
 # ---- the books ----
@@ -399,11 +415,11 @@ class Report:
 class Torture:
     """Kills until `kills` are done. `url_of(life)` and `args` say how each life begins; `settle` runs in the last one, before the books."""
 
-    def __init__(self, mode: str, binary: pathlib.Path, folder: pathlib.Path, database: Database, seed: int, url_of=None, args: tuple[str, ...] = (),
+    def __init__(self, mode: str, binary: pathlib.Path, folder: pathlib.Path, database: Database, seed: int, args: tuple[str, ...] = (),
                  settle=None, progress=None) -> None:
         self.mode, self.seed, self.database = mode, seed, database
         self.lives, self.ledger = Lives(binary, folder), Ledger()
-        self._url_of, self._args, self._settle = url_of or (lambda life: database.url), args, settle or (lambda lives: None)
+        self.url_of, self._args, self._settle = (lambda life: database.url), args, settle or (lambda lives: None)
         self._chance, self._progress = random.Random(seed), progress or (lambda text: None)
         self._start_s = 0.2  # until the first answer, as it was lately
 
@@ -433,7 +449,7 @@ class Torture:
     def _one_life(self, number: int) -> bool:
         """Until the moment of its death; True where that came before its first answer."""
         self.ledger.first_answer.clear()
-        self.lives.begin(self._url_of(number), *self._args)
+        self.lives.begin(self.url_of(number), *self._args)
         began = time.monotonic()
         if self._chance.random() < KILLED_STARTING:
             time.sleep(self._chance.uniform(0, 1.2 * self._start_s))
