@@ -86,8 +86,8 @@ void report_verdict(struct slice verdict, struct buf *out)
 		if (!at || jdoc_type_of(&j, at) != JDOC_STRING || jdoc_text(&j, at, a, &text) != 0)
 			continue;
 		buf_puts(out, words++ ? " " : "");
-		for (size_t k = 0; k < text.n; k++) /* a damaged one may hold anything: no control characters for the terminal */
-			buf_putc(out, (unsigned char)text.p[k] < ' ' || text.p[k] == 0x7f ? '?' : text.p[k]);
+		for (size_t k = 0; k < text.n; k++) /* a damaged one may hold anything; ours are plain words */
+			buf_putc(out, text.p[k] < ' ' || text.p[k] > '~' ? '?' : text.p[k]);
 	}
 	if (!words)
 		buf_puts(out, "open");

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/mask.h"
+#include "cmd/replay.h"
 #include "cmd/terminal.h"
 #include "wire/jdoc.h"
 
@@ -126,6 +127,14 @@ static void check_terminal(struct slice text, bool utf8, struct arena *a)
 	}
 }
 
+/* What `replay` shows of a verdict that somebody else may have written. */
+static void check_report(struct slice verdict)
+{
+	_cleanup_buf_ struct buf b = BUF_INIT;
+	report_verdict(verdict, &b);
+	must(!buf_failed(&b) && b.n && is_printable(buf_slice(&b), false));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct arena *a = arena_new(8192);
@@ -137,6 +146,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check_value(text, buf_slice(&masked), &b, a);
 		check_phone(text, &b);
 	}
+	check_report(text);
 	check_terminal(text, true, a);
 	check_terminal(text, false, a);
 	buf_clear(&b);

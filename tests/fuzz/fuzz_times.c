@@ -1,7 +1,8 @@
-/* Times: what RFC 3339's reader takes is the moment that timegm makes of the same fields, is written and read again as itself, and is the same second
- * to the reader of ISO 8601; what only the latter takes is a moment that the former knows once its form is made strict. */
+/* Times, spans and whole numbers: what RFC 3339's reader takes is the moment that timegm makes of the same fields, is written and read again as itself, and is the same second
+ * to the reader of ISO 8601; what only the latter takes is a moment that the former knows once its form is made strict. A whole number is the one that strtoll reads, a span so many of its units. */
 #include "must.h"
 
+#include <errno.h>
 #include <string.h>
 #include <time.h>
 
@@ -41,6 +42,21 @@ static void check_written(int64_t ms)
 
 static int64_t floor_s(int64_t ms) { return ms >= 0 ? ms / 1000 : -((-ms + 999) / 1000); }
 
+static void check_numbers(const char *text, size_t n)
+{
+	int64_t v = 0, ms = 0;
+	char *end;
+	errno = 0;
+	long long seen = strtoll(text, &end, 10);
+	bool digit_at_once = n && ((text[0] >= '0' && text[0] <= '9') || ((text[0] == '-' || text[0] == '+') && text[1] >= '0' && text[1] <= '9'));
+	bool whole = digit_at_once && errno == 0 && end == text + n;
+	must(slice_to_int64(slice_of(text, n), &v) == whole && (!whole || v == seen));
+	if (slice_to_span_ms(slice_of(text, n), &ms)) {
+		int64_t unit = text[n - 1] == 's' ? 1000 : text[n - 1] == 'm' ? 60000 : text[n - 1] == 'h' ? 3600000 : 86400000;
+		must(end == text + n - 1 && strchr("smhd", *end) && ms == seen * unit && ms > 0);
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char text[128];
@@ -49,6 +65,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	memcpy(text, data, size);
 	text[size] = 0;
+	check_numbers(text, size);
 	bool strict = rfc3339_parse(slice_of(text, size), &ms), lenient = iso_time_to_s(slice_of(text, size), &s);
 	must(strict || ms == 7);
 	must(lenient || s == 7);

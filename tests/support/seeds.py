@@ -93,7 +93,7 @@ def _stored() -> list[bytes]:
     return [b"\x1e".join(parts) for f in facts for parts in ((f, verdict, verdict, b'{"outcomed":{"revision":1}}', b'{"id":"EV_1"}', b"call-1"), (f, b"", b"", b"null", b"[1]", b"\xc3\xa9"))]
 
 
-TIMES = ["2026-11-22T13:12:19Z", "2026-11-22T13:12:19.250Z", "2026-11-22t13:12:19.123456789+02:00", "2024-02-29T23:59:60-05:30", "1969-12-31T23:59:59.999Z", "0001-01-01T00:00:00Z",
+TIMES = ["90d", "12h", "999999s", "1000000m", "+5d", "-9223372036854775808", "9223372036854775808", "2026-11-22T13:12:19Z", "2026-11-22T13:12:19.250Z", "2026-11-22t13:12:19.123456789+02:00", "2024-02-29T23:59:60-05:30", "1969-12-31T23:59:59.999Z", "0001-01-01T00:00:00Z",
          "9999-12-31T23:59:59.999Z", "2026-11-22 13:12:19", "2026-11-22T13:12:19,5+0200", "2026-11-22T13:12:19+02", "1970-01-01T00:00:00+23:59", "2100-02-29T00:00:00Z"]
 CONFIGS = [
     "LIVEKIT_API_KEY=devkey\nLIVEKIT_API_SECRET=secret\n--listen\n127.0.0.1:5000", "LIVEKIT_KEYS=a: b, c: d\n--max-body=8MiB\n--log-level\ndebug",
@@ -102,8 +102,9 @@ CONFIGS = [
 ]
 KEYRINGS = ["devkey: secret", "a: b, c: d", "a:b\nc: d:e\n\n", " a : b \r\n", "a:", ":b", "", "a: b,,c"]
 URLS = ["user", "us:er\n%40x@y", "?application_name=x\n&password=y", "sqlite:outcomed.db", "postgresql:///calls", "a@b\n/c@d", "", "postgres://h1,h2:5433/x?target_session_attrs=read-write"]
-TEXTS = ["call_completed", "+4915123456789", "a=b \"c\"\n level=info", "\u2028x\u0085y\u202e", "123456 1234567", "sip_+4930123456 in EV_8sQ2vRkY7Lmb", "2026-11-22T13:12:19 10.0.0.1 (030) 123-45 67", "0123456789abcdef 1b4e28ba-2fa1-11d2-883f-0016d3cca427", "\x1b[31mred", "日本語テキスト", "\ufffd\x7f"]
+TEXTS = ['{"outcome":"busy","confidence":"certain","reason":"a\\u0085b\\u202e"}', "call_completed", "+4915123456789", "a=b \"c\"\n level=info", "\u2028x\u0085y\u202e", "123456 1234567", "sip_+4930123456 in EV_8sQ2vRkY7Lmb", "2026-11-22T13:12:19 10.0.0.1 (030) 123-45 67", "0123456789abcdef 1b4e28ba-2fa1-11d2-883f-0016d3cca427", "\x1b[31mred", "日本語テキスト", "\ufffd\x7f"]
 JSONS = ['{"a":[1,2.5e3,-0,"\\u00e9\\ud83d\\ude00",null,true,false,{}],"b":{"c":[[[]]]}}', "9223372036854775807", "-9223372036854775808", "1e19", "1.5e1", '"\\ud83d"', "[" * 64 + "]" * 64]
+PEOPLE = ["+4930123456\nsip_+49-30-123456 or 004930123456", "004930123456\n14930123456", "acme\n{\"user_id\":\"acme\"}", "t\u00e9nant\n\tt\u00e9nant\t", "a\"b\\c%\n\"a\\\"b\"", "7\n17"]
 QUERIES = ["/api/calls?user_id=acme&from=2026-11-22T13%3A12%3A19Z&limit=5", "/api/calls/RM_x/events?user_id=a+b&cursor=AQ", "/api/calls/%2F/outcome?user_id=%C3%A9", "\"1-ab\", W/\"x\""]
 
 
@@ -137,7 +138,7 @@ def _choices(bodies: list[bytes]) -> list[bytes]:
 SEEDS = {
     "access": _access, "config": lambda: _texts(CONFIGS), "decode": _bodies, "facts": list, "forwarded": list, "http": _http, "jdoc": lambda: _bodies()[:20] + _texts(JSONS), "jwt": _jwt,
     "keyring": lambda: _texts(KEYRINGS), "livekit_api": _api_replies, "log": lambda: _texts(TEXTS), "mark": lambda: [json.dumps(m).encode() for m in MARKS],
-    "overrides": list, "query": lambda: _texts(QUERIES), "recording": lambda: [p.read_bytes() for p in sorted(captures.FOLDER.glob("out-4*.jsonl"))],
+    "overrides": list, "person": lambda: _texts(PEOPLE), "query": lambda: _texts(QUERIES), "recording": lambda: [p.read_bytes() for p in sorted(captures.FOLDER.glob("out-4*.jsonl"))],
     "redact": _bodies, "routes": list, "spelling": lambda: _choices(_bodies()), "stored": _stored, "times": lambda: _texts(TIMES),
     "timeline": lambda: [p.read_bytes() for p in sorted(captures.FOLDER.glob("out-4*.jsonl"))], "url": lambda: _texts(URLS),
 }
