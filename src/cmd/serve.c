@@ -44,7 +44,7 @@ struct serving {
 	const struct overrides *overrides; /* NULL: none */
 	struct spool *spool; /* NULL: none */
 	bool migrate_pending; /* asked for, but the database was down */
-	bool store_is_down;   /* it did not answer at the first look */
+	bool store_is_down;   /* it could not be used at the first look */
 	sigset_t signals;
 	struct slice message;
 };
@@ -243,7 +243,7 @@ static int prepare_store(struct serving *s)
 	}
 	if (!may_pass(s, sqlite, r))
 		return r;
-	s->store_is_down = r == OC_DOWN;
+	s->store_is_down = r == OC_DOWN || r == OC_RETRY;
 	log_warn(s->spool ? "the database cannot be used now: waiting for it; events are kept in the spool meanwhile"
 			  : "the database is down: waiting for it; webhooks get 503 meanwhile and LiveKit sends them again",
 		 LOG_S("cause", s->message));

@@ -30,9 +30,7 @@ def cluster(_server: Cluster):
 @pytest.fixture
 def cluster_database(cluster: Cluster):
     """A fresh, empty database on it."""
-    name = cluster.create()
-    yield Database("postgres", cluster.url(name))
-    cluster.drop(name)
+    return Database("postgres", cluster.url(cluster.create()))
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
 
 def run_one(kind: str, arguments: argparse.Namespace) -> bool:
-    cluster = Cluster(max_connections="100")
+    cluster = Cluster(max_connections="100", fsync="on")
     with tempfile.TemporaryDirectory(prefix="outcomed-outage-") as folder:
         try:
             cluster.start()

@@ -27,7 +27,9 @@ def fill(folder: pathlib.Path) -> pathlib.Path:
     """Takes what room is left there with one file, which is given."""
     path = folder / "fills-the-disk"
     with path.open("wb", buffering=0) as out, contextlib.suppress(OSError):
-        while out.write(bytes(4096)):
+        while out.write(bytes(65536)) == 65536:
+            pass
+        while out.write(bytes(512)):
             pass
     return path
 

@@ -11,9 +11,9 @@ from support.daemon import Daemon, Database
 from support.proxy import Proxy
 from support.sender import Sender
 
-BEFORE_S = AFTER_S = 0.5
+BEFORE_S = AFTER_S = 0.4
 DRAIN_S = 120
-PROMOTE_AFTER_S = 1.2
+PROMOTE_AFTER_S = 1.0
 
 
 class Stopped:
@@ -126,11 +126,7 @@ class Report:
 
 def measure(binary: pathlib.Path, folder: pathlib.Path, cluster: Cluster) -> dict:
     """What each pattern's call comes out as in peace, for torture.compare."""
-    name = cluster.create()
-    try:
-        return torture.undisturbed(torture.Lives(binary, folder), Database("postgres", cluster.url(name)), "--migrate")
-    finally:
-        cluster.drop(name)
+    return torture.undisturbed(torture.Lives(binary, folder), Database("postgres", cluster.url(cluster.create())), "--migrate")
 
 
 def settle(database: Database, sender: Sender, expected: dict, timeout_s: float = DRAIN_S) -> torture.Books:
