@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "base/secret.h"
 #include "cmd/cmd.h"
 
 static int print(FILE *to, struct buf *b)
@@ -98,6 +99,8 @@ static int run(const struct command *c, int argc, char **argv)
 	int r = a ? config_load(c->options, argc, argv, c->extra, c->extra_count, a, &config, &rest, &count, &message) : OC_NOMEM;
 	if (r == OC_NOT_FOUND)
 		return print_help(c);
+	if (r == 0)
+		r = config_hide_secrets(argc, argv);
 	if (r) {
 		complain(c->name, "%.*s", SLICE_FMT(message));
 		return STATUS_USAGE;
@@ -137,6 +140,7 @@ static int dispatch(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	signal(SIGPIPE, SIG_IGN);
+	secret_guard_process();
 	int status = dispatch(argc, argv);
 	if (fflush(stdout) != 0 && status == STATUS_OK)
 		status = STATUS_FAILED;

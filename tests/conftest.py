@@ -140,10 +140,10 @@ def daemon(start_daemon, database: Database) -> Daemon:
 
 @pytest.fixture(scope="module", params=STORES)
 def make_shared_daemon(request: pytest.FixtureRequest, outcomed_binary: pathlib.Path, tmp_path_factory: pytest.TempPathFactory):
-    """make_shared_daemon(*args) gives a Daemon that lives for the module, with a database of its own; once for each store."""
+    """make_shared_daemon(*args, env={}) gives a Daemon that lives for the module, with a database of its own; once for each store."""
     with contextlib.ExitStack() as stack:
 
-        def make(*args: str) -> Daemon:
+        def make(*args: str, env: dict[str, str] | None = None) -> Daemon:
             folder = tmp_path_factory.mktemp("shared")
             if request.param == "sqlite":
                 database = Database("sqlite", f"sqlite:{folder}/outcomed.db")
@@ -152,7 +152,7 @@ def make_shared_daemon(request: pytest.FixtureRequest, outcomed_binary: pathlib.
                 name = server.create()
                 stack.callback(server.drop, name)
                 database = Database("postgres", server.url(name))
-            daemon = Daemon(outcomed_binary, folder, database, args)
+            daemon = Daemon(outcomed_binary, folder, database, args, env)
             stack.callback(daemon.finish)
             return daemon.start()
 

@@ -1,7 +1,7 @@
 /* Configuration from flags, environment, files and defaults, all by the one table in config.h.
  *
  * Each option is looked up in this order, the first that speaks wins: its flag; NAME in the environment; the file
- * that NAME_FILE names; for secrets the file NAME in systemd's $CREDENTIALS_DIRECTORY; the default. An empty
+ * that NAME_FILE names, or the file NAME in systemd's $CREDENTIALS_DIRECTORY, for what is or may hold a secret; the default. An empty
  * environment variable counts as not set. Only the options of the subcommand at hand are looked at, so that a bad
  * value for one subcommand is no obstacle to another.
  * Runs once, on the main thread, before any other is started (getenv). A secret's value never gets into a message. */
@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/secret.h"
 
 #define SECRET_FILE_MAX_BYTES 65536
 #define DAY_MS 86400000
@@ -158,7 +160,7 @@ static bool same_but_for_dashes(struct slice flag, const char *field)
 static int unknown_flag(struct loading *l, struct slice name)
 {
 	for (size_t i = 0; i < OPTION_COUNT; i++)
-		if (options[i].secret && name.n > 2 && same_but_for_dashes(slice_of(name.p + 1, name.n - 1), options[i].field))
+		if (options[i].secret == 1 && name.n > 2 && same_but_for_dashes(slice_of(name.p + 1, name.n - 1), options[i].field))
 			return fail(l, "secrets are not taken from the command line, where others can read them: set %s or %s_FILE",
 				    options[i].env, options[i].env);
 	const char *best = NULL;
@@ -231,7 +233,7 @@ static int load_flag(struct loading *l, int argc, char **argv, int *i, char **re
 		return r;
 	*field_of(l->c, option) = value;
 	l->origins[option] = ORIGIN_FLAG;
-	return 0;
+	return options[option].secret ? secret_keep(value, field_of(l->c, option)) : 0;
 }
 
 static bool is_help(const char *word) { return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0; }
@@ -281,23 +283,33 @@ static int read_all(struct loading *l, int fd, const char *path, struct slice *r
 		return fail(l, "%s is larger than %d bytes: that is no secret", path, SECRET_FILE_MAX_BYTES);
 	while (n && (bytes[n - 1] == '\n' || bytes[n - 1] == '\r'))
 		n--;
-	*ret = slice_of(bytes, n);
+	int r = secret_keep(slice_of(bytes, n), ret);
+	explicit_bzero(bytes, n);
+	return r;
+}
+
+/* A secret is for its owner alone; a group may read what root has written for it. `guarded`: the directory is (systemd's credentials), and the
+ * file's own mode shows an access list there. */
+static int check_mode(struct loading *l, const struct stat *st, const char *path, bool guarded)
+{
+	if (!S_ISREG(st->st_mode))
+		return 0;
+	mode_t forbidden = guarded ? 007 : st->st_uid == 0 ? 037 : 077;
+	if (st->st_mode & forbidden)
+		return fail(l, "%s can be read or written by others than its owner: chmod 600 '%s'", path, path);
+	if (!guarded && st->st_uid != 0 && st->st_uid != geteuid())
+		return fail(l, "%s belongs to another user, who could change it: chown it to root or to the user that runs outcomed", path);
 	return 0;
 }
 
-/* `guarded`: the directory is, and the file's own mode says nothing (systemd's credentials). */
 static int read_secret_file(struct loading *l, const char *path, bool guarded, struct slice *ret)
 {
 	struct stat st;
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	if (fd < 0)
 		return fail(l, "%s cannot be opened: %m", path);
-	int r;
-	if (fstat(fd, &st) != 0)
-		r = fail(l, "%s cannot be read: %m", path);
-	else if (!guarded && S_ISREG(st.st_mode) && (st.st_mode & 077))
-		r = fail(l, "%s can be read or written by others than its owner: chmod 600 '%s'", path, path);
-	else
+	int r = fstat(fd, &st) != 0 ? fail(l, "%s cannot be read: %m", path) : check_mode(l, &st, path, guarded);
+	if (r == 0)
 		r = read_all(l, fd, path, ret);
 	close(fd);
 	return r;
@@ -322,28 +334,55 @@ static const char *env_text(const char *name)
 	return value && value[0] ? value : NULL;
 }
 
+/* A file named without a directory is one of systemd's credentials, where there are any. */
+static int load_named_file(struct loading *l, size_t i, const char *file, const char *credentials)
+{
+	char path[4096];
+	if (!credentials)
+		return load_secret_file(l, i, file, false);
+	int n = snprintf(path, sizeof path, "%s/%s", credentials, file);
+	if (!strchr(file, '/') && n > 0 && (size_t)n < sizeof path)
+		return load_secret_file(l, i, path, true);
+	size_t under = strlen(credentials);
+	bool guarded = strncmp(file, credentials, under) == 0 && file[under] == '/' && !strstr(file, "/../");
+	return load_secret_file(l, i, file, guarded);
+}
+
 static int load_env(struct loading *l, size_t i)
 {
 	const char *value = env_text(options[i].env);
 	char name[128], path[4096];
 	snprintf(name, sizeof name, "%s_FILE", options[i].env);
-	const char *file = options[i].secret ? env_text(name) : NULL;
+	bool may_be_file = options[i].secret != 0;
+	const char *file = may_be_file ? env_text(name) : NULL, *credentials = may_be_file ? env_text("CREDENTIALS_DIRECTORY") : NULL;
 	if (value && file)
 		return fail(l, "%s and %s are both set: keep one of them", options[i].env, name);
 	if (value) {
-		*field_of(l->c, i) = slice_cstr(value);
 		l->origins[i] = ORIGIN_ENV;
-		return 0;
+		*field_of(l->c, i) = slice_cstr(value);
+		return may_be_file ? secret_keep(slice_cstr(value), field_of(l->c, i)) : 0;
 	}
 	if (file)
-		return load_secret_file(l, i, file, false);
-	const char *credentials = options[i].secret ? env_text("CREDENTIALS_DIRECTORY") : NULL;
+		return load_named_file(l, i, file, credentials);
 	if (!credentials)
 		return 0;
 	int n = snprintf(path, sizeof path, "%s/%s", credentials, options[i].env);
 	if (n < 0 || (size_t)n >= sizeof path || access(path, F_OK) != 0)
 		return 0;
 	return load_secret_file(l, i, path, true);
+}
+
+int config_hide_secrets(int argc, char **argv)
+{
+	int r = 0;
+	for (size_t i = 0; i < OPTION_COUNT && r == 0; i++)
+		if (options[i].secret)
+			r = secret_hide_environment(options[i].env, false);
+	if (r == 0)
+		r = secret_hide_environment("PGPASSWORD", true); /* libpq looks for it whenever it connects */
+	for (int i = 0; i < argc; i++)
+		secret_hide_url(argv[i]);
+	return r;
 }
 
 /* ---- values ---- */
@@ -455,6 +494,22 @@ static bool is_visible_ascii(struct slice s)
 	return true;
 }
 
+static bool is_long_enough(struct slice s) { return s.n >= 32; }
+
+/* Secrets of which there may be several, one a line. */
+static bool every_line(struct slice text, bool (*holds)(struct slice line))
+{
+	while (!slice_is_none(text)) {
+		struct slice line;
+		slice_split(text, '\n', &line, &text);
+		while (line.n && line.p[line.n - 1] == '\r')
+			line.n--;
+		if (line.n && !holds(line))
+			return false;
+	}
+	return true;
+}
+
 /* unix:PATH, ADDR:PORT, [V6]:PORT. Whether the address exists is for the one who listens. */
 static bool is_listen(struct slice s)
 {
@@ -487,9 +542,9 @@ static int check_texts(struct loading *l)
 	}
 	if ((l->command & (CMD_SERVE | CMD_CHECK)) && !is_listen(l->c->listen))
 		return bad_value(l, INDEX_listen, "expected ADDR:PORT, such as 127.0.0.1:5000 or [::1]:5000, or unix:PATH");
-	if (!is_visible_ascii(l->c->service_token))
+	if (!every_line(l->c->service_token, is_visible_ascii))
 		return bad_value(l, INDEX_service_token, "a bearer token has visible ASCII characters and no spaces; make one with: openssl rand -hex 32");
-	if (!slice_is_none(l->c->tenant_secret) && l->c->tenant_secret.n < 32)
+	if (!every_line(l->c->tenant_secret, is_long_enough))
 		return bad_value(l, INDEX_tenant_secret, "an HS256 key needs at least 32 bytes; make one with: openssl rand -hex 32");
 	if ((l->command & CMD_SIGNATURES) && slice_is_none(l->c->api_key) != slice_is_none(l->c->api_secret))
 		return fail(l, "LIVEKIT_API_KEY and LIVEKIT_API_SECRET go together: %s is not set",

@@ -1,5 +1,6 @@
 /* Configuration: one table of options makes the flags, the environment, the defaults, --help, docs/CONFIGURATION.md and the manual page.
- * Flag beats environment beats default. A secret has no flag: environment, or NAME_FILE (a file that only its owner may read).
+ * Flag beats environment beats default. A secret has no flag: environment, NAME_FILE (a file that only its owner may read), or a credential of
+ * systemd's. Secrets are kept in memory of their own (secret.h).
  * Parsed once at start; read-only afterwards. */
 #pragma once
 
@@ -14,6 +15,9 @@ enum {
 	CMD_SIGNATURES = CMD_SERVE | CMD_CHECK | CMD_VERIFY | CMD_SEND,
 };
 
+/* A secret (true) has no flag; what may hold one, a password in a URL, has. Both may come from a file. */
+enum { MAY_HOLD_SECRET = 2 };
+
 enum option_type { OPTION_TEXT, OPTION_BYTES, OPTION_INT, OPTION_SPAN, OPTION_SWITCH };
 
 #define DEFAULT_LISTEN "127.0.0.1:5000"
@@ -22,7 +26,7 @@ enum option_type { OPTION_TEXT, OPTION_BYTES, OPTION_INT, OPTION_SPAN, OPTION_SW
 #define OPTIONS(X) \
 	X(listen, "--listen", "OUTCOMED_LISTEN", "ADDR:PORT|unix:PATH", OPTION_TEXT, DEFAULT_LISTEN, false, CMD_SERVE | CMD_CHECK, \
 	  "Where to listen. A public address needs OUTCOMED_SERVICE_TOKEN or OUTCOMED_TENANT_SECRET.") \
-	X(database, "--database", "DATABASE_URL", "URL", OPTION_TEXT, "sqlite:outcomed.db", false, \
+	X(database, "--database", "DATABASE_URL", "URL", OPTION_TEXT, "sqlite:outcomed.db", MAY_HOLD_SECRET, \
 	  CMD_SERVE | CMD_MIGRATE | CMD_CHECK | CMD_REPLAY | CMD_EXPLAIN | CMD_PRUNE | CMD_ERASE, \
 	  "sqlite:PATH or postgresql://…; a password is better in the environment than on the command line.") \
 	X(spool, "--spool", "OUTCOMED_SPOOL", "DIR", OPTION_TEXT, "outcomed.spool", false, CMD_SERVE | CMD_CHECK | CMD_ERASE | CMD_SPOOL, \
@@ -37,10 +41,16 @@ enum option_type { OPTION_TEXT, OPTION_BYTES, OPTION_INT, OPTION_SPAN, OPTION_SW
 	X(api_secret, NULL, "LIVEKIT_API_SECRET", "SECRET", OPTION_TEXT, NULL, true, CMD_SIGNATURES, "API secret of the pair that signs webhooks.") \
 	X(keys, NULL, "LIVEKIT_KEYS", "KEY: SECRET …", OPTION_TEXT, NULL, true, CMD_SIGNATURES, \
 	  "Several pairs for rotation, `key: secret`, separated by newlines or commas.") \
-	X(service_token, NULL, "OUTCOMED_SERVICE_TOKEN", "TOKEN", OPTION_TEXT, NULL, true, CMD_SERVE | CMD_CHECK, \
-	  "Bearer token of your backend: reads calls and posts marks of any tenant, which it names by user_id.") \
-	X(tenant_secret, NULL, "OUTCOMED_TENANT_SECRET", "SECRET", OPTION_TEXT, NULL, true, CMD_SERVE | CMD_CHECK | CMD_TOKEN, \
-	  "HS256 key of tenant JWTs (sub is the tenant, exp required), which read calls and post marks; at least 32 bytes.") \
+	X(service_token, NULL, "OUTCOMED_SERVICE_TOKEN", "TOKEN …", OPTION_TEXT, NULL, true, CMD_SERVE | CMD_CHECK, \
+	  "Bearer token of your backend: reads calls and posts marks of any tenant, which it names by user_id. Several, one a line; also as " \
+	  "`sha256:HEX` (`outcomed token --hash`).") \
+	X(tenant_secret, NULL, "OUTCOMED_TENANT_SECRET", "SECRET …", OPTION_TEXT, NULL, true, CMD_SERVE | CMD_CHECK | CMD_TOKEN, \
+	  "HS256 key of tenant JWTs (sub is the tenant, exp required), which read calls and post marks; at least 32 bytes. Several, one a line: " \
+	  "all verify, the first signs.") \
+	X(tenant_audience, "--tenant-audience", "OUTCOMED_TENANT_AUDIENCE", "AUD", OPTION_TEXT, NULL, false, CMD_SERVE | CMD_CHECK | CMD_TOKEN, \
+	  "What aud of a tenant JWT must be, or have among others. Not set: it is not looked at.") \
+	X(tenant_issuer, "--tenant-issuer", "OUTCOMED_TENANT_ISSUER", "ISS", OPTION_TEXT, NULL, false, CMD_SERVE | CMD_CHECK | CMD_TOKEN, \
+	  "What iss of a tenant JWT must be. Not set: it is not looked at.") \
 	X(default_user, "--default-user", "OUTCOMED_DEFAULT_USER", "ID", OPTION_TEXT, NULL, false, CMD_SERVE | CMD_CHECK | CMD_REPLAY, \
 	  "Tenant of calls that nothing else assigns, once they have ended.") \
 	X(tenant_keys, "--tenant-keys", "OUTCOMED_TENANT_KEYS", "NAMES", OPTION_TEXT, "user_id,userId,tenant", false, \
@@ -99,7 +109,7 @@ struct config {
 struct option_info {
 	const char *field, *flag, *env, *arg, *def, *help;
 	enum option_type type;
-	bool secret;
+	int secret; /* false, true or MAY_HOLD_SECRET */
 	unsigned commands;
 };
 const struct option_info *config_options(size_t *ret_count);
@@ -112,6 +122,9 @@ struct extra_flag {
 };
 OC_NODISCARD int config_load(unsigned command, int argc, char **argv, const struct extra_flag *extra, size_t extra_count, struct arena *a,
 	struct config **ret, char ***ret_rest, int *ret_rest_count, struct slice *ret_message);
+
+/* Takes the secrets out of the environment and the command line, which others can read; config_load has kept them. Once, from main. OC_NOMEM. */
+OC_NODISCARD int config_hide_secrets(int argc, char **argv);
 
 void config_write_help(unsigned command, const struct extra_flag *extra, size_t extra_count, struct buf *out);
 void config_write_docs(struct buf *out); /* docs/CONFIGURATION.md's table */

@@ -12,6 +12,7 @@ struct metrics;
 #define METRICS(X) \
 	X(METRIC_HTTP_REQUESTS, "outcomed_http_requests_total", COUNTER, "Requests answered, by status code.", "code") \
 	X(METRIC_HTTP_REFUSALS, "outcomed_http_refusals_total", COUNTER, "Requests refused before their handler, by cause.", "cause") \
+	X(METRIC_ACCESS_REFUSALS, "outcomed_access_refusals_total", COUNTER, "Reads and marks that were not let in, by cause.", "cause") \
 	X(METRIC_HTTP_CONNECTIONS, "outcomed_http_connections", GAUGE, "Open connections.", NULL) \
 	X(METRIC_HTTP_BODY_BYTES, "outcomed_http_body_bytes", GAUGE, "Bytes of request bodies that are counted in their common limit.", NULL) \
 	X(METRIC_HTTP_REPLY_BYTES, "outcomed_http_reply_bytes", GAUGE, "Bytes of large replies that have not been taken yet.", NULL) \

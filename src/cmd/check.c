@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "http/access.h"
 #include "http/http.h"
 #include "store/durability.h"
 #include "store/inspect.h"
@@ -79,17 +80,20 @@ static void check_access(struct checking *c)
 {
 	const struct config *g = c->config;
 	bool has_service = !slice_is_none(g->service_token), has_tenant = !slice_is_none(g->tenant_secret);
-	if (!has_service && !has_tenant && !http_listen_is_local(g->listen))
+	struct access_options access;
+	struct slice first = access_first_token(g->service_token), message = SLICE("out of memory");
+	if (access_options_read(g->service_token, g->tenant_secret, c->arena, &access, &message) != 0)
+		check_fail(c, "read access", message, "");
+	else if (!has_service && !has_tenant && !http_listen_is_local(g->listen))
 		check_fail(c, "read access", SLICE("a public address without any token"),
 			   "set OUTCOMED_SERVICE_TOKEN (openssl rand -hex 32), or listen on 127.0.0.1");
-	else if (has_service && g->service_token.n < LEAST_SERVICE_TOKEN)
-		check_fail(c, "read access", arena_text(c->arena, "OUTCOMED_SERVICE_TOKEN has %zu bytes only", g->service_token.n),
+	else if (!slice_is_none(first) && first.n < LEAST_SERVICE_TOKEN)
+		check_fail(c, "read access", arena_text(c->arena, "OUTCOMED_SERVICE_TOKEN has %zu bytes only", first.n),
 			   "make a longer one: openssl rand -hex 32");
 	else if (!has_service && !has_tenant)
 		check_skip("read access", "no token is set: reads work on this machine only; for others set OUTCOMED_SERVICE_TOKEN or OUTCOMED_TENANT_SECRET");
 	else
-		check_ok("read access", "%s%s%s", has_service ? "service token" : "", has_service && has_tenant ? " and " : "",
-			 has_tenant ? "tenant tokens" : "");
+		check_ok("read access", "%zu service tokens, %zu secrets of tenant tokens", access.service_count, access.tenant_count);
 }
 
 static void check_routes(struct checking *c)

@@ -65,8 +65,10 @@ OC_NODISCARD int keyring_from_config(const struct config *c, struct arena *a, st
 /* The key that `send` and `check` sign with: the API key's pair, the first of LIVEKIT_KEYS, the webhook secret (under iss "outcomed"). */
 struct signing_key keyring_signer(const struct config *c, const struct keyring *ring);
 
-/* A tenant's JWT: sub, iat, exp. */
-OC_NODISCARD int tenant_token(struct slice tenant, int64_t now_s, int64_t ttl_s, struct slice secret, struct arena *a, struct slice *ret);
+/* A tenant's JWT: sub, iat, exp, and iss and aud where the configuration wants them. `secret` none: the first that is configured. OC_CONFIG: there
+ * is none. */
+OC_NODISCARD int tenant_token(const struct config *c, struct slice tenant, int64_t now_s, int64_t ttl_s, struct slice secret, struct arena *a,
+	struct slice *ret);
 
 /* The file of --routes; NULL where none is named. OC_CONFIG with a message. */
 OC_NODISCARD int routes_from_config(const struct config *c, struct arena *a, const struct routes **ret, struct slice *ret_message);

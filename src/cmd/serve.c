@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
@@ -48,19 +47,6 @@ struct serving {
 	sigset_t signals;
 	struct slice message;
 };
-
-/* Neither core files nor a debugger of the same user shall see the secrets. Sanitizers need what this forbids. */
-static void keep_memory_private(void)
-{
-#if defined(__SANITIZE_ADDRESS__)
-	return;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-	return;
-#endif
-#endif
-	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-}
 
 static int raise_file_limit(struct serving *s)
 {
@@ -325,6 +311,8 @@ static struct http_options http_options_of(const struct serving *s)
 		.decode = s->decode,
 		.service_token = c->service_token,
 		.tenant_secret = c->tenant_secret,
+		.tenant_audience = c->tenant_audience,
+		.tenant_issuer = c->tenant_issuer,
 		.store = serving_store(s),
 	};
 }
@@ -421,7 +409,6 @@ static int serve(struct serving *s, struct metrics *m)
 static int run_serve(const struct command_line *line)
 {
 	struct serving s = { .config = line->config, .arena = line->arena, .message = SLICE_NONE };
-	keep_memory_private();
 	log_never_wait();
 	block_signals(&s.signals);
 	int r = prepare(&s);

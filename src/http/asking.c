@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 
 bool query_read(struct connection *c, const struct query_parameter *known, size_t count, struct slice *values, enum MHD_Result *ret_answered)
 {
@@ -28,13 +29,40 @@ bool query_read(struct connection *c, const struct query_parameter *known, size_
 	return false;
 }
 
-static enum access_result decide(struct connection *c, struct slice user_id, struct slice *ret_tenant)
+/* `anybody`: who names no tenant may ask too, if allowed to speak about every call. */
+static enum access_result decide(struct connection *c, struct slice user_id, bool anybody, struct slice *ret_tenant)
 {
 	const struct access_options *o = &c->server->access;
-	enum access_result result = access_decide(o, c->request.head.authorization, user_id, clock_wall_ms() / 1000, c->arena, ret_tenant);
-	if (result == ACCESS_OK && !access_is_open(o))
+	enum access_cause cause;
+	enum access_result result = access_decide(o, c->request.head.authorization, user_id, clock_wall_ms() / 1000, c->arena, ret_tenant, &cause);
+	if (result != ACCESS_NO_TOKEN && result != ACCESS_BAD_TOKEN && !access_is_open(o))
 		limits_proved(c);
+	if (result != ACCESS_OK && !(anybody && (result == ACCESS_WHO || result == ACCESS_NO_TENANT)))
+		access_refused(c, cause);
 	return result;
+}
+
+void access_refused(struct connection *c, enum access_cause cause)
+{
+	struct http_server *s = c->server;
+	char address[ADDRESS_TEXT_BYTES];
+	int64_t suppressed;
+	metric_add(s->metrics, METRIC_ACCESS_REFUSALS, (size_t)cause, 1);
+	if (!throttle_pass(&s->log_access, &suppressed))
+		return;
+	address_write(c->client, address, sizeof address);
+	log_warn("access_refused", LOG_Z("cause", access_cause_names(&(size_t){ 0 })[cause]), LOG_Z("address", address),
+		 LOG_I("more_like_it", suppressed));
+}
+
+enum MHD_Result access_reply_bad_token(struct connection *c)
+{
+	struct http_server *s = c->server;
+	if (c->client.is_ip && !attempts_note(s->attempts, address_group(c->client), clock_mono_ns() + 1)) {
+		metric_add(s->metrics, METRIC_ACCESS_REFUSALS, ACCESS_CAUSE_ATTEMPTS, 1);
+		return reply_problem(c, MHD_HTTP_TOO_MANY_REQUESTS, NULL, "too many tokens that were not accepted", REPLY_RETRY | REPLY_CLOSE);
+	}
+	return reply_problem(c, MHD_HTTP_UNAUTHORIZED, "Unauthorized", "the token was not accepted", REPLY_BEARER);
 }
 
 static bool answer_access(struct connection *c, enum access_result result, unsigned other_tenant_status, enum MHD_Result *ret_answered)
@@ -45,7 +73,7 @@ static bool answer_access(struct connection *c, enum access_result result, unsig
 		*ret_answered = reply_problem(c, MHD_HTTP_UNAUTHORIZED, "Unauthorized", "a bearer token is needed", REPLY_BEARER);
 		return false;
 	case ACCESS_BAD_TOKEN:
-		*ret_answered = reply_problem(c, MHD_HTTP_UNAUTHORIZED, "Unauthorized", "the token was not accepted", REPLY_BEARER);
+		*ret_answered = access_reply_bad_token(c);
 		return false;
 	case ACCESS_WHO:
 		*ret_answered = reply_problem(c, MHD_HTTP_UNAUTHORIZED, "Unauthorized", "parameter user_id is needed", REPLY_BEARER);
@@ -71,12 +99,12 @@ static bool answer_access(struct connection *c, enum access_result result, unsig
 bool tenant_read(struct connection *c, struct slice user_id, unsigned other_tenant_status, struct slice *ret_tenant,
 	enum MHD_Result *ret_answered)
 {
-	return answer_access(c, decide(c, user_id, ret_tenant), other_tenant_status, ret_answered);
+	return answer_access(c, decide(c, user_id, false, ret_tenant), other_tenant_status, ret_answered);
 }
 
 bool poster_read(struct connection *c, struct slice user_id, struct slice *ret_tenant, enum MHD_Result *ret_answered)
 {
-	enum access_result result = decide(c, user_id, ret_tenant);
+	enum access_result result = decide(c, user_id, true, ret_tenant);
 	if (result == ACCESS_WHO || result == ACCESS_NO_TENANT) {
 		*ret_tenant = SLICE_NONE;
 		return true;

@@ -20,7 +20,8 @@ struct http_options {
 	unsigned threads, reader_threads; /* 0 = 2 and 2 */
 	struct keyring keyring;
 	struct decode_options decode;
-	struct slice service_token, tenant_secret; /* none = not configured */
+	struct slice service_token, tenant_secret; /* one a line (access.h); none = not configured */
+	struct slice tenant_audience, tenant_issuer; /* that tenants' tokens must have; none = any */
 	struct store_options store;     /* for the readers */
 };
 

@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/jsonw.h"
 #include "http/access.h"
+#include "http/attempts.h"
 #include "http/address.h"
 #include "http/http.h"
 #include "http/known.h"
@@ -217,8 +218,9 @@ struct http_server {
 	uint32_t generations;
 	struct networks trusted;        /* proxies */
 	struct known *known;
+	struct attempts *attempts;
 	/* what is logged at most once a second */
-	struct throttle log_signature[SIGNATURE_CHECK_COUNT], log_too_large, log_limit, log_store, log_full;
+	struct throttle log_signature[SIGNATURE_CHECK_COUNT], log_too_large, log_limit, log_store, log_full, log_access;
 };
 
 /* listen.c */
@@ -332,6 +334,11 @@ enum MHD_Result reads_submit(struct connection *c, enum read_kind kind);
 bool query_read(struct connection *c, const struct query_parameter *known, size_t count, struct slice *values, enum MHD_Result *ret_answered);
 bool tenant_read(struct connection *c, struct slice user_id, unsigned other_tenant_status, struct slice *ret_tenant,
 	enum MHD_Result *ret_answered);
+
+/* Counts and logs a request that was not let in. */
+void access_refused(struct connection *c, enum access_cause cause);
+/* 401, or 429 for an address that has tried too often. */
+enum MHD_Result access_reply_bad_token(struct connection *c);
 
 /* Who posts a mark: *ret_tenant is none for one who may speak about every call. */
 bool poster_read(struct connection *c, struct slice user_id, struct slice *ret_tenant, enum MHD_Result *ret_answered);

@@ -77,9 +77,12 @@ enum MHD_Result metrics_run(struct connection *c)
 {
 	struct http_server *s = c->server;
 	bool local = s->listener.local && (!c->from_proxy || address_is_local(c->client));
-	if (!local && !access_is_service(&s->access, c->request.head.authorization))
-		return reply_problem(c, MHD_HTTP_UNAUTHORIZED, "Unauthorized", "the metrics need the service token on a public address",
+	if (!local && !access_is_service(&s->access, c->request.head.authorization)) {
+		bool none = slice_is_none(c->request.head.authorization);
+		access_refused(c, none ? ACCESS_CAUSE_NO_TOKEN : ACCESS_CAUSE_UNKNOWN);
+		return !none ? access_reply_bad_token(c) : reply_problem(c, MHD_HTTP_UNAUTHORIZED, "Unauthorized", "the metrics need the service token on a public address",
 				     REPLY_BEARER);
+	}
 	if (!local)
 		limits_proved(c);
 	metric_set(s->metrics, METRIC_HTTP_BODY_BYTES, 0, (int64_t)atomic_load(&s->body_memory));

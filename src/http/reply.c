@@ -9,7 +9,7 @@
 #define STATUSES(X) \
 	X(200, "OK") X(304, "Not Modified") X(400, "Bad Request") X(401, "Unauthorized") X(403, "Forbidden") X(404, "Not Found") X(405, "Method Not Allowed") \
 	X(413, "Content Too Large") X(414, "URI Too Long") X(415, "Unsupported Media Type") X(417, "Expectation Failed") X(421, "Misdirected Request") X(422, "Unprocessable Content") \
-	X(500, "Internal Server Error") X(501, "Not Implemented") X(503, "Service Unavailable")
+	X(500, "Internal Server Error") X(429, "Too Many Requests") X(501, "Not Implemented") X(503, "Service Unavailable")
 
 static const char *const status_labels[] = {
 #define X(status, title) #status,

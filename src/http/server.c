@@ -22,7 +22,6 @@
 #define DEFAULT_REQUEST_MS 10000
 #define DEFAULT_STALL_MS 5000
 #define DEFAULT_IDLE_MS 120000
-#define MIN_TENANT_SECRET_BYTES 32
 #define OTHER_DESCRIPTORS 4096 /* of databases, logs and the like, below the connections' */
 #define LAST_ANSWERS_MS 1000   /* for what ingest_stop answered last */
 #define POLL_MS 2
@@ -45,23 +44,14 @@ static void set_defaults(struct http_options *o)
 }
 
 /* NULL where the options may be served with. */
-static const char *what_is_wrong(const struct http_options *o)
+static const char *what_is_wrong(const struct http_options *o, const struct access_options *access)
 {
 	bool local = o->inherited_fd ? http_socket_is_local(o->inherited_fd) : http_listen_is_local(o->listen);
-	bool tokens = !slice_is_none(o->service_token) || !slice_is_none(o->tenant_secret);
-	if (!tokens && !local)
+	if (access_is_open(access) && !local)
 		return "a public address needs OUTCOMED_SERVICE_TOKEN or OUTCOMED_TENANT_SECRET: set one, or listen on 127.0.0.1";
-	if (!slice_is_none(o->service_token) && slice_is_empty(o->service_token))
-		return "OUTCOMED_SERVICE_TOKEN is empty: set a long random text, or leave it out";
-	if (!slice_is_none(o->tenant_secret) && o->tenant_secret.n < MIN_TENANT_SECRET_BYTES)
-		return "OUTCOMED_TENANT_SECRET is shorter than 32 bytes: make one with `openssl rand -hex 32`";
-	for (size_t i = 0; i < o->keyring.count; i++) {
-		struct slice secret = o->keyring.keys[i].secret;
-		if (!slice_is_none(o->tenant_secret) && slice_eq(secret, o->tenant_secret))
-			return "OUTCOMED_TENANT_SECRET is a LiveKit secret: every room participant holds a token signed by that; make another";
-		if (!slice_is_none(o->service_token) && slice_eq(secret, o->service_token))
-			return "OUTCOMED_SERVICE_TOKEN is a LiveKit secret: make another";
-	}
+	for (size_t i = 0; i < o->keyring.count; i++)
+		if (access_has_secret(access, o->keyring.keys[i].secret))
+			return "OUTCOMED_TENANT_SECRET or OUTCOMED_SERVICE_TOKEN is a LiveKit secret: every room participant holds a token signed by that; make another";
 	return NULL;
 }
 
@@ -79,6 +69,8 @@ static void declare_metrics(struct metrics *m)
 	metrics_label_values(m, METRIC_HTTP_REQUESTS, labels, n);
 	labels = refusal_labels(&n);
 	metrics_label_values(m, METRIC_HTTP_REFUSALS, labels, n);
+	labels = access_cause_names(&n);
+	metrics_label_values(m, METRIC_ACCESS_REFUSALS, labels, n);
 	metrics_label_values(m, METRIC_SIGNATURE, checks, SIGNATURE_CHECK_COUNT);
 }
 
@@ -129,7 +121,8 @@ static bool start_parts(struct http_server *s)
 	s->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	s->finished_fd = epoll_create1(EPOLL_CLOEXEC);
 	s->known = known_new();
-	return s->by_fd && s->wake_fd >= 0 && s->finished_fd >= 0 && s->known && reads_start(s, &s->reads) == OC_OK && workers_start(s) && acceptor_start(s) == OC_OK;
+	s->attempts = attempts_new();
+	return s->by_fd && s->wake_fd >= 0 && s->finished_fd >= 0 && s->known && s->attempts && reads_start(s, &s->reads) == OC_OK && workers_start(s) && acceptor_start(s) == OC_OK;
 }
 
 static int read_trusted(const struct http_options *o, struct arena *a, struct networks *ret, struct slice *ret_message)
@@ -175,7 +168,13 @@ int http_reload(struct http_server *s, struct arena *a, bool *ret_changed, struc
 int http_start(const struct http_options *o, struct ingest *in, struct metrics *m, struct arena *message_arena, struct http_server **ret,
 	struct slice *ret_message)
 {
-	const char *wrong = what_is_wrong(o);
+	struct access_options access;
+	int r = access_options_read(o->service_token, o->tenant_secret, message_arena, &access, ret_message);
+	if (r)
+		return r;
+	access.audience = o->tenant_audience;
+	access.issuer = o->tenant_issuer;
+	const char *wrong = what_is_wrong(o, &access);
 	if (wrong) {
 		*ret_message = slice_cstr(wrong);
 		return OC_CONFIG;
@@ -185,13 +184,13 @@ int http_start(const struct http_options *o, struct ingest *in, struct metrics *
 		return OC_NOMEM;
 	s->o = *o;
 	set_defaults(&s->o);
-	s->access = (struct access_options){ .service_token = o->service_token, .tenant_secret = o->tenant_secret };
+	s->access = access;
 	s->ingest = in;
 	s->metrics = m;
 	s->wake_fd = s->finished_fd = s->listener.fd = -1;
 	s->body_memory_limit = 4 * s->o.max_body_bytes > BODY_MEMORY_BYTES ? 4 * s->o.max_body_bytes : BODY_MEMORY_BYTES;
 	pthread_mutex_init(&s->connections_lock, NULL);
-	int r = read_trusted(o, message_arena, &s->trusted, ret_message);
+	r = read_trusted(o, message_arena, &s->trusted, ret_message);
 	if (r == OC_OK)
 		r = o->inherited_fd ? listener_adopt(o->inherited_fd, &s->listener, ret_message)
 				    : listener_open(o->listen, message_arena, &s->listener, ret_message);
@@ -268,6 +267,7 @@ void http_free(struct http_server *s)
 	if (s->finished_fd >= 0)
 		close(s->finished_fd);
 	known_free(s->known);
+	attempts_free(s->attempts);
 	pthread_mutex_destroy(&s->connections_lock);
 	free(s->workers);
 	free(s->by_fd);

@@ -206,18 +206,35 @@ static const struct claim {
 	enum claim_kind kind;
 	size_t to, has;
 } claims[] = {
-#define TEXT(name_, member, kind_) { { name_, sizeof(name_) - 1 }, kind_, offsetof(struct jwt_claims, member), 0 },
+#define TEXT(name_, member) { { name_, sizeof(name_) - 1 }, CLAIM_TEXT, offsetof(struct jwt_claims, member), 0 },
 #define DATE(name_, member, flag) { { name_, sizeof(name_) - 1 }, CLAIM_DATE, offsetof(struct jwt_claims, member), offsetof(struct jwt_claims, flag) },
-	TEXT("iss", iss, CLAIM_TEXT)
-	TEXT("sub", sub, CLAIM_TEXT)
-	TEXT("sha256", sha256, CLAIM_TEXT)
-	TEXT("aud", aud, CLAIM_AUDIENCE)
+	TEXT("iss", iss)
+	TEXT("sub", sub)
+	TEXT("sha256", sha256)
+	{ { "aud", 3 }, CLAIM_AUDIENCE, 0, 0 },
 	DATE("exp", exp_s, has_exp)
 	DATE("nbf", nbf_s, has_nbf)
 	DATE("iat", iat_s, has_iat)
 #undef TEXT
 #undef DATE
 };
+
+/* One text, or an array of them, of which so many are kept as there is room for. */
+static int read_audience(const struct jdoc *j, uint32_t value, struct arena *a, struct jwt_claims *c)
+{
+	bool many = jdoc_type_of(j, value) == JDOC_ARRAY;
+	uint32_t at = many ? jdoc_first(j, value) : value, end = many ? jdoc_end(j, value) : value + 1;
+	for (; at < end; at = jdoc_end(j, at)) {
+		if (jdoc_type_of(j, at) != JDOC_STRING)
+			return OC_INVALID;
+		if (c->aud_count == JWT_AUDIENCES)
+			continue;
+		int rc = jdoc_text(j, at, a, &c->aud[c->aud_count++]);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
 
 static int read_claim(const struct jdoc *j, uint32_t value, const struct claim *claim, struct arena *a, struct jwt_claims *c)
 {
@@ -226,11 +243,8 @@ static int read_claim(const struct jdoc *j, uint32_t value, const struct claim *
 		*(bool *)(base + claim->has) = true;
 		return read_date(j, value, (int64_t *)(void *)(base + claim->to)) ? 0 : OC_INVALID;
 	}
-	if (claim->kind == CLAIM_AUDIENCE && jdoc_type_of(j, value) == JDOC_ARRAY) {
-		if (jdoc_first(j, value) == jdoc_end(j, value))
-			return 0;
-		value = jdoc_first(j, value);
-	}
+	if (claim->kind == CLAIM_AUDIENCE)
+		return read_audience(j, value, a, c);
 	if (jdoc_type_of(j, value) != JDOC_STRING)
 		return OC_INVALID;
 	return jdoc_text(j, value, a, (struct slice *)(void *)(base + claim->to));
@@ -297,6 +311,14 @@ int jwt_parse(struct slice token, struct arena *a, struct jwt *ret)
 	memcpy(t.mac, mac.p, mac.n);
 	*ret = t;
 	return 0;
+}
+
+bool jwt_is_for(const struct jwt_claims *c, struct slice audience)
+{
+	for (size_t i = 0; i < c->aud_count; i++)
+		if (slice_eq(c->aud[i], audience))
+			return true;
+	return false;
 }
 
 bool jwt_is_hs256(const struct jwt *t) { return slice_eq(t->alg, SLICE("HS256")); }

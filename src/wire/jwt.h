@@ -1,12 +1,16 @@
 /* HS256 JWTs (RFC 7515, 7519) and nothing else: header alg exactly HS256, three parts, base64url without padding.
- * Used by signature.c (LiveKit's) and http/auth.c (tenants'). Thread-safe, no clock. */
+ * Used by signature.c (LiveKit's) and http/access.c (tenants'). A `kid` is not looked at: each key is tried. Thread-safe, no clock. */
 #pragma once
 
 #include "base/arena.h"
 #include "base/error.h"
 
+#define JWT_AUDIENCES 8
+
 struct jwt_claims {
-	struct slice iss, sub, sha256, aud; /* none where absent; aud the first of an array */
+	struct slice iss, sub, sha256; /* none where absent */
+	struct slice aud[JWT_AUDIENCES]; /* a text, or the first ones of an array */
+	size_t aud_count;
 	bool has_exp, has_nbf, has_iat;
 	int64_t exp_s, nbf_s, iat_s;
 };
@@ -22,6 +26,7 @@ struct jwt {
  * wrong type, a signature that is not 32 bytes. */
 OC_NODISCARD int jwt_parse(struct slice token, struct arena *a, struct jwt *ret);
 bool jwt_is_hs256(const struct jwt *t);
+bool jwt_is_for(const struct jwt_claims *c, struct slice audience); /* RFC 7519, 4.1.3 */
 bool jwt_mac_matches(const struct jwt *t, struct slice secret); /* constant time */
 
 /* Signs a payload that is JSON text. */

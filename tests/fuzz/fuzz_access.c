@@ -1,4 +1,4 @@
-/* Who reads: the input is "token\nuser_id", the token as a bearer. Nobody is let in but with the service token itself or with a token that a second
+/* Who reads: the input is "token\nuser_id", the token as a bearer. Nobody is let in but with a service token itself or with a token that a second
  * implementation takes and that names the very tenant who is let in; a tenant is never let in as another. A genuine token that the input changed
  * anywhere is never taken. */
 #include "must.h"
@@ -12,14 +12,26 @@
 #define SERVICE_TOKEN "the-service-token-of-this-target"
 #define NOW 1795352846
 
-static const struct access_options both = { .service_token = { SERVICE_TOKEN, sizeof SERVICE_TOKEN - 1 },
-	.tenant_secret = { JWT_MUTATOR_SECRET, sizeof JWT_MUTATOR_SECRET - 1 } };
-static const struct access_options tenants = { .tenant_secret = { JWT_MUTATOR_SECRET, sizeof JWT_MUTATOR_SECRET - 1 } };
-static const struct access_options none = { .service_token = { NULL, 0 } };
+static struct access_options both, tenants, strict, none;
+static const struct slice secret = { JWT_MUTATOR_SECRET, sizeof JWT_MUTATOR_SECRET - 1 }, audience = { "outcomed", 8 };
+
+static void configure(void)
+{
+	static struct arena *kept;
+	struct slice message;
+	if (kept)
+		return;
+	kept = arena_new(1024);
+	must(kept && access_options_read(SLICE(SERVICE_TOKEN "\nanother-one"), secret, kept, &both, &message) == 0);
+	must(access_options_read(SLICE_NONE, secret, kept, &tenants, &message) == 0);
+	must(access_options_read(SLICE_NONE, SLICE_NONE, kept, &none, &message) == 0);
+	strict = tenants;
+	strict.audience = audience;
+}
 
 static void check_jwt(struct slice token, struct slice user_id, struct slice tenant)
 {
-	json_t *claims = judge_claims(token, tenants.tenant_secret, NOW);
+	json_t *claims = judge_claims(token, secret, NOW);
 	json_t *sub = json_object_get(claims, "sub");
 	must(json_is_string(sub) && slice_eq(tenant, slice_of(json_string_value(sub), json_string_length(sub))));
 	must(slice_is_none(user_id) || slice_eq(user_id, tenant));
@@ -33,10 +45,11 @@ static void check(struct slice token, struct slice user_id, struct arena *a)
 	buf_puts(&b, "Bearer ");
 	buf_put(&b, token);
 	authorization = buf_slice(&b);
-	bool service = slice_eq(slice_trim(token), both.service_token);
+	enum access_cause cause;
+	bool service = slice_eq(slice_trim(token), SLICE(SERVICE_TOKEN)) || slice_eq(slice_trim(token), SLICE("another-one"));
 	must(access_is_service(&both, authorization) == service);
 	must(!access_is_service(&none, authorization));
-	enum access_result r = access_decide(&both, authorization, user_id, NOW, a, &tenant);
+	enum access_result r = access_decide(&both, authorization, user_id, NOW, a, &tenant, &cause);
 	if (r == ACCESS_OK)
 		must(access_user_id_is_valid(tenant));
 	else
@@ -46,8 +59,13 @@ static void check(struct slice token, struct slice user_id, struct arena *a)
 	else if (r == ACCESS_OK)
 		check_jwt(slice_trim(token), user_id, tenant);
 	struct slice by_jwt = SLICE_NONE;
-	if (access_decide(&tenants, authorization, user_id, NOW, a, &by_jwt) == ACCESS_OK)
+	if (access_decide(&tenants, authorization, user_id, NOW, a, &by_jwt, &cause) == ACCESS_OK)
 		must(!service && r == ACCESS_OK && slice_eq(by_jwt, tenant));
+	struct slice by_strict = SLICE_NONE;
+	if (access_decide(&strict, authorization, user_id, NOW, a, &by_strict, &cause) == ACCESS_OK) {
+		struct jwt jwt;
+		must(slice_eq(by_strict, by_jwt) && jwt_parse(slice_trim(token), a, &jwt) == 0 && jwt_is_for(&jwt.claims, audience));
+	}
 }
 
 /* The input's bytes are pairs: where in a genuine token, and what to put there. */
@@ -55,15 +73,16 @@ static void change_a_genuine_token(const uint8_t *data, size_t size, struct aren
 {
 	static const struct slice claims = { "{\"sub\":\"acme\",\"exp\":1795353146}", 31 };
 	struct slice token, tenant = SLICE_NONE;
+	enum access_cause cause;
 	_cleanup_buf_ struct buf b = BUF_INIT;
-	must(jwt_sign(claims, tenants.tenant_secret, a, &token) == 0);
+	must(jwt_sign(claims, secret, a, &token) == 0);
 	buf_puts(&b, "Bearer ");
 	buf_put(&b, token);
-	must(!buf_failed(&b) && access_decide(&tenants, buf_slice(&b), SLICE_NONE, NOW, a, &tenant) == ACCESS_OK && slice_eq(tenant, SLICE("acme")));
+	must(!buf_failed(&b) && access_decide(&tenants, buf_slice(&b), SLICE_NONE, NOW, a, &tenant, &cause) == ACCESS_OK && slice_eq(tenant, SLICE("acme")));
 	for (size_t i = 0; i + 1 < size; i += 2)
 		b.p[7 + data[i] % token.n] = (char)data[i + 1];
 	if (memcmp(b.p + 7, token.p, token.n) != 0)
-		must(access_decide(&tenants, buf_slice(&b), SLICE_NONE, NOW, a, &tenant) != ACCESS_OK);
+		must(access_decide(&tenants, buf_slice(&b), SLICE_NONE, NOW, a, &tenant, &cause) != ACCESS_OK);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -71,6 +90,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct arena *a = arena_new(8192);
 	struct slice token, user_id;
 	must(a);
+	configure();
 	slice_split(slice_of((const char *)data, size), '\n', &token, &user_id);
 	check(token, user_id, a);
 	if (size < 256)

@@ -80,6 +80,10 @@ class Server:
                     raise RuntimeError("PostgreSQL did not start:\n" + (self._folder / "log").read_text()) from None
                 time.sleep(0.05)
 
+    def log_path(self) -> pathlib.Path | None:
+        """Where this server logs; None for one that is not ours."""
+        return self._folder / "log" if self._folder else None
+
     def url(self, database: str) -> str:
         parts = urllib.parse.urlsplit(self._base)
         return urllib.parse.urlunsplit(parts._replace(path="/" + database))

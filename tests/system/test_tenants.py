@@ -212,8 +212,8 @@ def test_no_bad_token_opens_anything(guarded):
     for name, headers in BAD_TOKENS:
         for path in (f"/api/calls/{acme.keys[0]}/outcome?user_id=acme", "/api/calls?user_id=acme"):
             reply = daemon.get(path, headers)
-            assert reply.status == 401, name
-            assert reply.headers["www-authenticate"].startswith("Bearer"), name
+            assert reply.status in (401, 429), name  # 429: one address has tried too often
+            assert reply.status == 429 or reply.headers["www-authenticate"].startswith("Bearer"), name
             assert not any(key.encode() in reply.body for key in acme.keys), name
 
 

@@ -14,10 +14,40 @@
 #define SERVICE "service-token-of-the-backend"
 #define SECRET "a tenant secret of more than 32 bytes"
 
-static const struct access_options both = { .service_token = { SERVICE, sizeof SERVICE - 1 }, .tenant_secret = { SECRET, sizeof SECRET - 1 } };
-static const struct access_options only_service = { .service_token = { SERVICE, sizeof SERVICE - 1 } };
-static const struct access_options only_tenants = { .tenant_secret = { SECRET, sizeof SECRET - 1 } };
-static const struct access_options open_to_all = { 0 };
+#define SECOND_SERVICE "another-token-while-they-are-rotated"
+#define SECOND_SECRET "the next secret, also of more than 32 bytes"
+
+/* Filled once, by group_setup. */
+static struct access_options both, only_service, only_tenants, strict, rotating, open_to_all;
+static struct arena *of_options;
+
+static void configure(const char *services, const char *secrets, struct access_options *ret)
+{
+	struct slice message;
+	assert_int_equal(access_options_read(slice_cstr(services), slice_cstr(secrets), of_options, ret, &message), 0);
+}
+
+static int group_setup(void **state)
+{
+	(void)state;
+	of_options = arena_new(4096);
+	configure(SERVICE, SECRET, &both);
+	configure(SERVICE, NULL, &only_service);
+	configure(NULL, SECRET, &only_tenants);
+	configure(NULL, NULL, &open_to_all);
+	configure(SERVICE "\r\n\nsha256:" "c1f1b1cf2cd8a2ae7b5c6f2f0d5f5dfc8d8ef1ee2d8ea5a21f8ac6ef3c6b9a00" "\n", SECRET "\n" SECOND_SECRET "\n", &rotating);
+	strict = only_tenants;
+	strict.audience = SLICE("outcomed");
+	strict.issuer = SLICE("https://login.example");
+	return 0;
+}
+
+static int group_teardown(void **state)
+{
+	(void)state;
+	arena_free(of_options);
+	return 0;
+}
 
 static int make_arena(void **state)
 {
@@ -49,10 +79,12 @@ static struct slice claims(void **state, const char *sub, long exp)
 	return token(state, payload, SECRET);
 }
 
+static enum access_cause cause; /* of the last question */
+
 static enum access_result ask(void **state, const struct access_options *o, struct slice authorization, struct slice user_id, struct slice *tenant)
 {
 	*tenant = SLICE_NONE;
-	return access_decide(o, authorization, user_id, NOW, *state, tenant);
+	return access_decide(o, authorization, user_id, NOW, *state, tenant, &cause);
 }
 
 static void without_tokens_whoever_asks_must_name_a_tenant(void **state)
@@ -129,6 +161,114 @@ static void a_token_signed_by_another_secret_is_refused(void **state)
 	assert_int_equal(ask(state, &both, token(state, payload, SERVICE), SLICE_NONE, &tenant), ACCESS_BAD_TOKEN);
 }
 
+static void of_several_secrets_each_lets_in(void **state)
+{
+	struct slice tenant, line;
+	struct access_options o;
+	assert_int_equal(rotating.service_count, 2);
+	assert_int_equal(rotating.tenant_count, 2);
+	assert_int_equal(access_hash_line(SLICE(SECOND_SERVICE), *state, &line), 0);
+	assert_true(slice_starts_with(line, SLICE("sha256:")) && line.n == 71);
+	char *text = arena_alloc(*state, sizeof SERVICE + 1 + line.n);
+	snprintf(text, sizeof SERVICE + 1 + line.n, "%s\n%.*s", SERVICE, SLICE_FMT(line));
+	configure(text, SECRET "\n" SECOND_SECRET, &o);
+	assert_int_equal(ask(state, &o, SLICE("Bearer " SERVICE), SLICE("acme"), &tenant), ACCESS_OK);
+	assert_int_equal(ask(state, &o, SLICE("Bearer " SECOND_SERVICE), SLICE("acme"), &tenant), ACCESS_OK);
+	assert_true(access_is_service(&o, SLICE("Bearer " SECOND_SERVICE)));
+	assert_int_equal(ask(state, &o, token(state, "{\"sub\":\"acme\",\"exp\":1795000100}", SECRET), SLICE_NONE, &tenant), ACCESS_OK);
+	assert_int_equal(ask(state, &o, token(state, "{\"sub\":\"acme\",\"exp\":1795000100}", SECOND_SECRET), SLICE_NONE, &tenant), ACCESS_OK);
+	assert_int_equal(ask(state, &only_tenants, token(state, "{\"sub\":\"acme\",\"exp\":1795000100}", SECOND_SECRET), SLICE_NONE, &tenant), ACCESS_BAD_TOKEN);
+	assert_true(slice_eq_cstr(access_first_token(slice_cstr(text)), SERVICE));
+	assert_true(slice_is_none(access_first_token(line)));
+}
+
+static void the_line_of_a_hash_is_no_token(void **state)
+{
+	struct slice tenant, line;
+	struct access_options o;
+	assert_int_equal(access_hash_line(SLICE(SERVICE), *state, &line), 0);
+	const char *text = arena_dup(*state, line);
+	configure(text, NULL, &o);
+	char header[100];
+	snprintf(header, sizeof header, "Bearer %s", text);
+	assert_int_equal(ask(state, &o, slice_cstr(header), SLICE("acme"), &tenant), ACCESS_BAD_TOKEN);
+	assert_int_equal(ask(state, &o, SLICE("Bearer " SERVICE), SLICE("acme"), &tenant), ACCESS_OK);
+	assert_true(access_has_secret(&o, SLICE(SERVICE)));
+	assert_false(access_has_secret(&o, line));
+}
+
+static void what_cannot_be_a_token_or_a_secret_is_refused_without_repeating_it(void **state)
+{
+	static const char *const services[] = { "", "\n\r\n", "hush hush", "hush\n\thush", "h\xc3\xbcsh", "sha256:hush", "sha256:", "sha256:" "g",
+		"sha256:C1F1B1CF2CD8A2AE7B5C6F2F0D5F5DFC8D8EF1EE2D8EA5A21F8AC6EF3C6B9A00", "good-token\nhush \n" };
+	static const char *const secrets[] = { "", "hush", SECRET "\nhush", "\n" };
+	struct access_options o;
+	struct slice message = SLICE("");
+	for (size_t i = 0; i < sizeof services / sizeof services[0]; i++) {
+		assert_int_equal(access_options_read(slice_cstr(services[i]), SLICE_NONE, *state, &o, &message), OC_CONFIG);
+		assert_null(memmem(message.p, message.n, "hush", 4));
+	}
+	for (size_t i = 0; i < sizeof secrets / sizeof secrets[0]; i++) {
+		assert_int_equal(access_options_read(SLICE_NONE, slice_cstr(secrets[i]), *state, &o, &message), OC_CONFIG);
+		assert_null(memmem(message.p, message.n, "hush", 4));
+	}
+}
+
+static void audience_and_issuer_are_looked_at_where_they_are_configured(void **state)
+{
+	static const struct {
+		const char *payload;
+		enum access_result result;
+		enum access_cause cause;
+	} cases[] = {
+		{ "{\"sub\":\"a\",\"exp\":1795000100,\"iss\":\"https://login.example\",\"aud\":\"outcomed\"}", ACCESS_OK, 0 },
+		{ "{\"sub\":\"a\",\"exp\":1795000100,\"iss\":\"https://login.example\",\"aud\":[\"crm\",\"outcomed\"]}", ACCESS_OK, 0 },
+		{ "{\"sub\":\"a\",\"exp\":1795000100,\"iss\":\"https://login.example\",\"aud\":[]}", ACCESS_BAD_TOKEN, ACCESS_CAUSE_AUDIENCE },
+		{ "{\"sub\":\"a\",\"exp\":1795000100,\"iss\":\"https://login.example\",\"aud\":\"outcomed2\"}", ACCESS_BAD_TOKEN, ACCESS_CAUSE_AUDIENCE },
+		{ "{\"sub\":\"a\",\"exp\":1795000100,\"iss\":\"https://login.example\"}", ACCESS_BAD_TOKEN, ACCESS_CAUSE_AUDIENCE },
+		{ "{\"sub\":\"a\",\"exp\":1795000100,\"iss\":\"https://login.example.org\",\"aud\":\"outcomed\"}", ACCESS_BAD_TOKEN, ACCESS_CAUSE_ISSUER },
+		{ "{\"sub\":\"a\",\"exp\":1795000100,\"aud\":\"outcomed\"}", ACCESS_BAD_TOKEN, ACCESS_CAUSE_ISSUER },
+		{ "{\"sub\":\"a\",\"exp\":1795000100,\"iss\":\"https://login.example\",\"aud\":[\"outcomed\",7]}", ACCESS_BAD_TOKEN, ACCESS_CAUSE_UNKNOWN },
+	};
+	struct slice tenant;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		assert_int_equal(ask(state, &strict, token(state, cases[i].payload, SECRET), SLICE_NONE, &tenant), cases[i].result);
+		if (cases[i].result != ACCESS_OK)
+			assert_int_equal(cause, cases[i].cause);
+	}
+	assert_int_equal(ask(state, &only_tenants, token(state, cases[5].payload, SECRET), SLICE_NONE, &tenant), ACCESS_OK);
+}
+
+static void each_refusal_has_its_cause(void **state)
+{
+	struct slice tenant, other_alg = SLICE("Bearer eyJhbGciOiJIUzM4NCJ9.e30.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+	const struct {
+		struct slice authorization, user_id;
+		enum access_cause cause;
+	} cases[] = {
+		{ SLICE_NONE, SLICE("acme"), ACCESS_CAUSE_NO_TOKEN },
+		{ SLICE("Basic x"), SLICE("acme"), ACCESS_CAUSE_MALFORMED },
+		{ SLICE("Bearer x"), SLICE("acme"), ACCESS_CAUSE_UNKNOWN },
+		{ other_alg, SLICE("acme"), ACCESS_CAUSE_ALGORITHM },
+		{ token(state, "{\"sub\":\"acme\",\"exp\":1795000100}", SECOND_SECRET), SLICE("acme"), ACCESS_CAUSE_SIGNATURE },
+		{ token(state, "{\"sub\":\"acme\"}", SECRET), SLICE("acme"), ACCESS_CAUSE_NO_EXPIRY },
+		{ claims(state, "acme", NOW - 100), SLICE("acme"), ACCESS_CAUSE_EXPIRED },
+		{ token(state, "{\"sub\":\"acme\",\"exp\":1795000100,\"nbf\":1795000090}", SECRET), SLICE("acme"), ACCESS_CAUSE_NOT_YET },
+		{ claims(state, "", NOW + 60), SLICE("acme"), ACCESS_CAUSE_SUBJECT },
+		{ claims(state, "acme", NOW + 60), SLICE("globex"), ACCESS_CAUSE_OTHER_TENANT },
+		{ SLICE("Bearer " SERVICE), SLICE("a\nb"), ACCESS_CAUSE_USER_ID },
+		{ SLICE("Bearer " SERVICE), SLICE_NONE, ACCESS_CAUSE_USER_ID },
+	};
+	size_t names;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		assert_int_not_equal(ask(state, &both, cases[i].authorization, cases[i].user_id, &tenant), ACCESS_OK);
+		assert_int_equal(cause, cases[i].cause);
+		assert_true(slice_is_none(tenant));
+	}
+	assert_string_equal(access_cause_names(&names)[ACCESS_CAUSE_EXPIRED], "expired");
+	assert_int_equal(names, ACCESS_CAUSE_ATTEMPTS + 1);
+}
+
 static void a_user_id_is_short_utf8_without_control_characters(void **state)
 {
 	(void)state;
@@ -173,9 +313,14 @@ int main(void)
 		WITH_ARENA(a_tenants_token_lives_as_long_as_it_says),
 		WITH_ARENA(a_token_that_names_no_proper_tenant_is_refused),
 		WITH_ARENA(a_token_signed_by_another_secret_is_refused),
+		WITH_ARENA(of_several_secrets_each_lets_in),
+		WITH_ARENA(the_line_of_a_hash_is_no_token),
+		WITH_ARENA(what_cannot_be_a_token_or_a_secret_is_refused_without_repeating_it),
+		WITH_ARENA(audience_and_issuer_are_looked_at_where_they_are_configured),
+		WITH_ARENA(each_refusal_has_its_cause),
 		WITH_ARENA(a_user_id_is_short_utf8_without_control_characters),
 		WITH_ARENA(a_bad_user_id_is_said_only_to_those_let_in),
 		WITH_ARENA(only_the_service_token_is_the_service_token),
 	};
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

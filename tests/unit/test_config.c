@@ -354,7 +354,7 @@ static void secret_file_is_read_and_its_line_end_trimmed(void **state)
 static void secret_file_that_others_can_read_is_refused_with_the_mend(void **state)
 {
 	struct fixture *f = *state;
-	static const mode_t modes[] = { 0644, 0640, 0604, 0620, 0602 };
+	static const mode_t modes[] = { 0644, 0604, 0620, 0602, 0660, 0444, 0777 };
 	char mend[256];
 	snprintf(mend, sizeof mend, "chmod 600 '%s'", f->path);
 	setenv("OUTCOMED_SERVICE_TOKEN_FILE", f->path, 1);
@@ -365,6 +365,31 @@ static void secret_file_that_others_can_read_is_refused_with_the_mend(void **sta
 	}
 	write_secret(f, "abc", 3, 0400);
 	assert_int_equal(load_nothing(state, CMD_SERVE), 0);
+	write_secret(f, "abc", 3, 0640); /* root may write one for a group */
+	assert_int_equal(load_nothing(state, CMD_SERVE), geteuid() == 0 ? 0 : OC_CONFIG);
+}
+
+static void secret_file_of_another_user_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	write_secret(f, "abc", 3, 0600);
+	if (geteuid() != 0)
+		skip(); /* nobody else can give files away */
+	assert_int_equal(chown(f->path, 1, 1), 0);
+	setenv("OUTCOMED_SERVICE_TOKEN_FILE", f->path, 1);
+	assert_int_equal(load_nothing(state, CMD_SERVE), OC_CONFIG);
+	assert_says(state, "belongs to another user");
+}
+
+static void database_url_may_come_from_a_file(void **state)
+{
+	struct fixture *f = *state;
+	write_secret(f, "postgresql://u:hush@db/x\n", 25, 0600);
+	setenv("DATABASE_URL_FILE", f->path, 1);
+	assert_int_equal(load_nothing(state, CMD_SERVE), 0);
+	assert_text(f->c->database, "postgresql://u:hush@db/x");
+	assert_int_equal(LOAD(state, CMD_SERVE, "--database=sqlite:x"), 0);
+	assert_text(f->c->database, "sqlite:x");
 }
 
 static void secret_file_that_is_missing_empty_or_binary_is_refused(void **state)
@@ -419,6 +444,44 @@ static void systemd_credential_is_found_by_name(void **state)
 	setenv("OUTCOMED_SERVICE_TOKEN", "from-environment", 1);
 	assert_int_equal(load_nothing(state, CMD_SERVE), 0);
 	assert_text(f->c->service_token, "from-environment");
+}
+
+static void systemd_credential_is_named_by_a_file_setting(void **state)
+{
+	struct fixture *f = *state;
+	write_secret(f, "from-credentials\n", 17, 0440);
+	setenv("CREDENTIALS_DIRECTORY", f->directory, 1);
+	setenv("LIVEKIT_API_KEY", "key", 1);
+	for (int absolute = 0; absolute < 2; absolute++) {
+		setenv("LIVEKIT_API_SECRET_FILE", absolute ? f->path : strrchr(f->path, '/') + 1, 1);
+		assert_int_equal(load_nothing(state, CMD_SERVE), 0);
+		assert_text(f->c->api_secret, "from-credentials");
+	}
+	write_secret(f, "from-credentials\n", 17, 0444);
+	assert_int_equal(load_nothing(state, CMD_SERVE), OC_CONFIG);
+}
+
+/* ---- out of others' sight ---- */
+
+static void secrets_are_taken_out_of_environment_and_command_line(void **state)
+{
+	struct fixture *f = *state;
+	char url[] = "--database=postgresql://u:hu:sh@@db:5/x?sslmode=require&password=hush&sslpassword=hush", word[] = "--max-body=8M";
+	char *argv[] = { url, word, NULL };
+	setenv("OUTCOMED_SERVICE_TOKEN", "hush", 1);
+	setenv("PGPASSWORD", "hush", 1);
+	char *token = getenv("OUTCOMED_SERVICE_TOKEN"), *password = getenv("PGPASSWORD");
+	assert_int_equal(config_load(CMD_SERVE, 2, argv, NULL, 0, f->a, &f->c, &f->rest, &f->rest_count, &f->message), 0);
+	assert_int_equal(config_hide_secrets(2, argv), 0);
+	assert_string_equal(url, "--database=postgresql://u:******@db:5/x?sslmode=require&password=****&sslpassword=****");
+	assert_string_equal(word, "--max-body=8M");
+	assert_null(getenv("OUTCOMED_SERVICE_TOKEN"));
+	assert_int_equal(token[0] | token[3], 0);
+	assert_int_equal(password[0] | password[3], 0);
+	assert_string_equal(getenv("PGPASSWORD"), "hush");
+	assert_text(f->c->service_token, "hush");
+	assert_text(f->c->database, "postgresql://u:hu:sh@@db:5/x?sslmode=require&password=hush&sslpassword=hush");
+	unsetenv("PGPASSWORD");
 }
 
 /* ---- help and docs ---- */
@@ -492,6 +555,10 @@ int main(void)
 		TEST(service_token_that_no_header_can_carry_is_refused),
 		TEST(secret_file_is_read_and_its_line_end_trimmed),
 		TEST(secret_file_that_others_can_read_is_refused_with_the_mend),
+		TEST(secret_file_of_another_user_is_refused),
+		TEST(database_url_may_come_from_a_file),
+		TEST(systemd_credential_is_named_by_a_file_setting),
+		TEST(secrets_are_taken_out_of_environment_and_command_line),
 		TEST(secret_file_that_is_missing_empty_or_binary_is_refused),
 		TEST(secret_file_over_64_kib_is_refused),
 		TEST(secret_set_twice_is_refused),
