@@ -1,7 +1,7 @@
 # A front for Meson: `make` builds, `make run` shows it, `make test` proves it. Paths are relative, so that the directory's name
 # may have spaces in it.
 .DEFAULT_GOAL := build
-.PHONY: build deps run test torture faults bench soak install clean fuzz schemathesis tsan tidy valgrind docs help
+.PHONY: build deps run test torture faults bench soak install clean fuzz schemathesis tsan tidy valgrind docs help upgrade-test
 
 DESTDIR ?=
 prefix ?= /usr/local
@@ -28,6 +28,10 @@ torture: ## kill -9 TORTURE_KILLS (1000) times under load on each store
 
 faults: build ## take PostgreSQL away for FAULTS_SECONDS (60) under FAULTS_RATE (500) webhooks/s; FAULTS_EVENTS (100000) at two nodes
 	@scripts/faults.sh
+
+upgrade-test: ## two versions on one database while it is upgraded
+	@scripts/install-packages.sh test
+	@scripts/upgrade.sh
 
 bench: ## measure against nginx and pgbench
 	@scripts/install-packages.sh bench
@@ -67,4 +71,4 @@ clean: ## remove what was built
 	@rm -rf build build-test build-bench build-fuzz build-tsan build-valgrind build-tidy build-faults
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
