@@ -264,14 +264,17 @@ static int wait_for_signal(struct serving *s, struct http_server *server)
 	for (;;) {
 		const struct timespec pause = { .tv_sec = s->migrate_pending ? MIGRATE_AGAIN_S : READ_ANEW_S };
 		int n = sigtimedwait(&s->signals, NULL, &pause);
-		if (n == SIGHUP && !isatty(STDIN_FILENO))
+		if (n == SIGHUP && !isatty(STDIN_FILENO)) {
+			service_say_reloading();
 			read_anew(server, true);
-		else if (n > 0)
+			service_say_reloaded();
+		} else if (n > 0) {
 			return n;
-		else if (errno == EAGAIN && s->migrate_pending)
+		} else if (errno == EAGAIN && s->migrate_pending) {
 			migrate_when_up(s);
-		else if (errno == EAGAIN)
+		} else if (errno == EAGAIN) {
 			read_anew(server, false);
+		}
 	}
 }
 

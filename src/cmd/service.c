@@ -10,6 +10,7 @@
 #include <systemd/sd-daemon.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 
 #define STATUS_INTERVAL_MS 1000
@@ -35,6 +36,13 @@ int service_inherited_socket(int *ret_fd, struct slice *ret_message)
 	*ret_fd = n == 1 ? SD_LISTEN_FDS_START : 0;
 	return 0;
 }
+
+void service_say_reloading(void)
+{
+	(void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)(clock_mono_ns() / 1000));
+}
+
+void service_say_reloaded(void) { (void)sd_notify(0, "READY=1"); }
 
 void service_say_stopping(void) { (void)sd_notify(0, "STOPPING=1\nSTATUS=Finishing what was accepted"); }
 

@@ -20,5 +20,8 @@ struct service_options {
 
 /* Says that requests are taken, then feeds the watchdog and tells what has changed, from a thread of its own. */
 OC_NODISCARD int service_start(const struct service_options *o, struct service **ret);
+/* Around what SIGHUP asks for. */
+void service_say_reloading(void);
+void service_say_reloaded(void);
 void service_say_stopping(void);
 void service_stop(struct service *s); /* takes NULL */

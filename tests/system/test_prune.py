@@ -129,7 +129,7 @@ def test_what_belongs_to_no_call_goes_by_the_time_it_came(daemon, database, outc
 
 
 def test_pruning_disturbs_nobody(daemon, database, outcomed, say):
-    for _ in range(60):
+    for _ in range(30):
         post(daemon, c := old(100), c.unanswered())
     deadline = time.monotonic() + 20
     while database.count("call_facts", "outcome IS NULL"):
@@ -154,9 +154,9 @@ def test_pruning_disturbs_nobody(daemon, database, outcomed, say):
     finally:
         stop.set()
         client.join(30)
-    assert number(shown, "calls removed") == 60
+    assert number(shown, "calls removed") == 30
     assert set(acknowledged) <= database.event_ids()
-    say(f"prune of 60 calls beside traffic ({database.kind}): {len(acknowledged)} webhooks answered meanwhile, the slowest in {slowest[0]:.3f} s")
+    say(f"prune of 30 calls beside traffic ({database.kind}): {len(acknowledged)} webhooks answered meanwhile, the slowest in {slowest[0]:.3f} s")
 
 
 def test_serve_does_it_by_itself(start_daemon, database):

@@ -75,6 +75,16 @@ def test_readiness_is_told_when_requests_are_taken(activated, held, ear):
     assert [line for line in ear.lines() if line.startswith("STATUS=")] != []
 
 
+def test_a_reload_is_told_from_its_beginning_to_its_end(activated, held, ear):
+    daemon = activated(held, env=ear.env).start()
+    daemon.signal(signal.SIGHUP)
+    ear.wait_for("RELOADING=1")
+    ear.wait_for("READY=1", 2)
+    said = ear.lines()
+    assert said.index("RELOADING=1") < len(said) - 1 - said[::-1].index("READY=1") and any(line.startswith("MONOTONIC_USEC=") for line in said)
+    assert daemon.post_event(CallMaker().event("room_started", 0)).status == 200
+
+
 def test_a_unix_socket_stays_where_it_is(outcomed_binary, tmp_path, ear):
     path = tmp_path / "api.sock"
     with listening(socket.AF_UNIX, path) as held, (tmp_path / "log").open("wb") as log:
@@ -171,7 +181,7 @@ class Clients:
 
 
 def test_restarts_under_load_refuse_nobody_and_lose_nothing(activated, held, database, say):
-    restarts = int(os.environ.get("RESTARTS", "4"))
+    restarts = int(os.environ.get("RESTARTS", "3"))
     daemon = activated(held, database=database).start()
     clients = Clients(daemon, 6)
     for _ in range(restarts):
