@@ -249,6 +249,7 @@ static int run_check(const struct command_line *line)
 	check_routes(&c);
 	check_overrides(&c);
 	check_database(&c);
+	check_spool(&c);
 	fflush(stdout);
 	check_daemon(&c);
 	check_livekit(&c);
@@ -264,7 +265,7 @@ const struct command command_check = {
 	.words = "",
 	.summary = "Walk the integration checklist: one line an item, ok or the mend.",
 	.details = "Run it with the environment and the flags of the daemon. Looks at the secrets, the database, its tables, columns and\n"
-		   "indexes; then, when a daemon answers at --listen, sends it a forged event (must get 401) and a signed test event, reads\n"
+		   "indexes, and the spool; then, when a daemon answers at --listen, sends it a forged event (must get 401) and a signed test event, reads\n"
 		   "that back and tries the tokens. Every run sends the same event: room SID RM_outcomed_check, tenant outcomed-check, so\n"
 		   "that there is at most one such small call, which no tenant of yours sees. Last it asks LiveKit's API, where LIVEKIT_URL is set.\n"
 		   "\n"

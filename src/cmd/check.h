@@ -16,6 +16,8 @@ void check_ok(const char *item, const char *format, ...) __attribute__((format(p
 void check_skip(const char *item, const char *why);
 void check_fail(struct checking *c, const char *item, struct slice what, const char *mend);
 
+/* Its directory, what waits in it, what was set aside (check_spool.c). */
+void check_spool(struct checking *c);
 /* The items that need a running daemon (check_daemon.c). */
 void check_daemon(struct checking *c);
 /* What the watcher needs: LiveKit's API (check_livekit.c). */

@@ -27,7 +27,7 @@ struct command {
 };
 
 extern const struct command command_serve, command_migrate, command_check, command_verify, command_send, command_token, command_docs, command_replay,
-	command_explain, command_prune, command_erase;
+	command_explain, command_prune, command_erase, command_spool;
 extern const struct command *const commands[];
 extern const size_t command_count;
 

@@ -2,7 +2,7 @@
 #include "cmd/cmd.h"
 
 const struct command *const commands[] = {
-	&command_serve, &command_migrate, &command_check, &command_verify, &command_send, &command_token, &command_replay, &command_prune, &command_erase, &command_explain, &command_docs,
+	&command_serve, &command_migrate, &command_check, &command_verify, &command_send, &command_token, &command_replay, &command_prune, &command_erase, &command_spool, &command_explain, &command_docs,
 };
 const size_t command_count = sizeof commands / sizeof commands[0];
 

@@ -24,7 +24,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 ANSWERED = capture_files.FOLDER / "out-answered-bye.jsonl"
 BUSY = capture_files.FOLDER / "out-486.jsonl"
 SECRET = "a-signing-secret-of-more-than-32-bytes"
-SUBCOMMANDS = ("serve", "migrate", "check", "verify", "send", "token", "replay", "explain", "prune", "erase")
+SUBCOMMANDS = ("serve", "migrate", "check", "verify", "send", "token", "replay", "explain", "prune", "erase", "spool")
 
 
 @pytest.fixture
@@ -304,13 +304,13 @@ def states(done: subprocess.CompletedProcess) -> dict[str, set[str]]:
 
 def test_check_finds_nothing_short_with_a_daemon(run, start_daemon, database):
     daemon = start_daemon(database=database, env=CHECK_ENV)
-    env = CHECK_ENV | {"DATABASE_URL": database.url, "OUTCOMED_LISTEN": f"127.0.0.1:{daemon.port}"}
+    env = CHECK_ENV | {"DATABASE_URL": database.url, "OUTCOMED_LISTEN": f"127.0.0.1:{daemon.port}", "OUTCOMED_SPOOL": str(daemon.folder / "outcomed.spool")}
     first = run("check", env=env)
     assert first.returncode == 0, first.stdout + daemon.log()
     found = states(first)
     assert {item for item, s in found.items() if "skip" in s} == {"routes", "overrides", "LiveKit API"} | ({"integrity"} if database.kind == "postgres" else set())
     assert {"signing keys", "database", "schema version", "tables", "columns", "indexes", "call_logs rows", "forged event", "test event", "outcome",
-            "other tenant", "wrong token", "service token", "tenant token"} <= found.keys()
+            "other tenant", "wrong token", "service token", "tenant token", "spool"} <= found.keys()
     again = run("check", env=env)
     assert again.stdout == first.stdout
     assert database.count("livekit_call_events") == 2
