@@ -16,7 +16,8 @@
 #define BATCH_BYTES (4u << 20)
 #define ARENA_BYTES 262144
 #define LOOK_NS INT64_C(1000000000)      /* between two looks at an empty spool */
-#define PAUSE_NS INT64_C(500000000)      /* after a batch that failed */
+#define FIRST_PAUSE_NS INT64_C(250000000) /* after a batch that failed; doubles */
+#define LONGEST_PAUSE_NS INT64_C(4000000000)
 #define SAY_NS INT64_C(30000000000)      /* between two lines of progress */
 #define HOLDS_NS INT64_C(60000000000)    /* so long without progress, and the sweeps go on */
 
@@ -25,6 +26,7 @@ struct drainer {
 	struct arena *arena;
 	size_t most;              /* events of the next batch */
 	int64_t again_ns;         /* not before that */
+	int64_t pause_ns;         /* after the next failure */
 	bool draining;
 	int64_t began_ns, progress_ns, said_ns, events, duplicates;
 };
@@ -34,7 +36,7 @@ int drainer_new(struct spooler *s, struct drainer **ret)
 	struct drainer *d = calloc(1, sizeof *d);
 	if (!d)
 		return OC_NOMEM;
-	*d = (struct drainer){ .spooler = s, .arena = arena_new(ARENA_BYTES), .most = BATCH_EVENTS_BUSY };
+	*d = (struct drainer){ .spooler = s, .arena = arena_new(ARENA_BYTES), .most = BATCH_EVENTS_BUSY, .pause_ns = FIRST_PAUSE_NS };
 	if (!d->arena) {
 		free(d);
 		return OC_NOMEM;
@@ -171,9 +173,11 @@ static void adapt(struct drainer *d, bool well, int64_t now_ns)
 	if (well) {
 		d->most = d->most * 2 < BATCH_EVENTS ? d->most * 2 : BATCH_EVENTS;
 		d->progress_ns = now_ns;
+		d->pause_ns = FIRST_PAUSE_NS;
 	} else {
 		d->most = d->most / 2 ? d->most / 2 : 1;
-		d->again_ns = now_ns + PAUSE_NS;
+		d->again_ns = now_ns + d->pause_ns;
+		d->pause_ns = d->pause_ns * 2 < LONGEST_PAUSE_NS ? d->pause_ns * 2 : LONGEST_PAUSE_NS;
 	}
 }
 

@@ -17,6 +17,7 @@
 #define ATTEMPTS 6
 #define ATTEMPTS_MS 10000              /* where the store's options name no deadline */
 #define COMMIT_DEADLINE_MS 1000        /* where there is a spool, and the options name none */
+#define ABOUT_NS 30000000              /* who waits for a lock gives up a little before the deadline */
 #define PAUSE_MS 4                     /* before the second attempt; doubles, half of it random: 250 ms in all at most */
 #define FIRST_PROBE_PAUSE_MS 50
 #define LONGEST_PROBE_PAUSE_MS 1000
@@ -206,11 +207,11 @@ static int run_once(struct writer *w, const struct task *t, struct batch **ret)
 }
 
 /* No attempt begins after that: one that waited for somebody's lock has waited for the senders' patience too. Where there is a spool nobody need
- * be that patient, but what comes from it has nowhere else to go. */
+ * be that patient, but a single event that comes from it has nowhere else to go. */
 static int64_t attempts_ms(const struct writer *w, const struct task *t)
 {
 	int64_t deadline_ms = w->options->commit_deadline_ms ? w->options->commit_deadline_ms : COMMIT_DEADLINE_MS;
-	if (w->spooler && t->count && !t->items[0]->from_spool)
+	if (w->spooler && t->count && (t->count > 1 || !t->items[0]->from_spool))
 		return deadline_ms;
 	return w->options->store.timeout_ms ? w->options->store.timeout_ms : ATTEMPTS_MS;
 }
@@ -219,6 +220,8 @@ static int run_until(struct writer *w, const struct task *t, int64_t last_ns, st
 {
 	for (unsigned attempt = 0;; attempt++) {
 		int64_t begun_ns = clock_mono_ns();
+		if (w->spooler)
+			store_until(w->store, last_ns / 1000000);
 		int r = run_once(w, t, ret);
 		if (r == 0) {
 			metric_observe(w->metrics, METRIC_COMMIT_SECONDS, (double)(clock_mono_ns() - begun_ns) / 1e9);
@@ -237,16 +240,16 @@ static int run_until(struct writer *w, const struct task *t, int64_t last_ns, st
 	}
 }
 
-/* 0, or the error that remained after the attempts that made sense. */
+/* 0, or the error that remained after the attempts that made sense. With a spool, one whose time ran out is no conflict but a store that does not
+ * get on, which need not be waited for by every batch: OC_TIMEOUT, until a probe gets through. */
 static int run(struct writer *w, const struct task *t, struct batch **ret)
 {
 	int64_t last_ns = clock_mono_ns() + attempts_ms(w, t) * 1000000;
-	if (w->spooler)
-		store_until(w->store, last_ns / 1000000);
 	int r = run_until(w, t, last_ns, ret);
-	if (w->spooler)
-		store_until(w->store, 0);
-	return r;
+	if (!w->spooler)
+		return r;
+	store_until(w->store, 0);
+	return r == OC_RETRY && clock_mono_ns() >= last_ns - ABOUT_NS ? OC_TIMEOUT : r;
 }
 
 /* ---- answers ---- */

@@ -18,6 +18,7 @@
 #include "store/backend.h"
 
 #define LOCK_NAME "lock"
+#define SALT_LETTER (UINT64_C(0xa) << 60) /* begins with a letter: no log takes the name for a phone number */
 #define LOCK_TRIES 10
 #define LOCK_PAUSE_MS 50
 
@@ -32,7 +33,7 @@ static const char *const suffixes[] = { [SPOOL_WAITING] = "", [SPOOL_DAMAGED] = 
 
 void spool_name_write(struct spool_file_name n, char ret[SPOOL_NAME_BYTES])
 {
-	snprintf(ret, SPOOL_NAME_BYTES, "%010" PRIu64 "-%016" PRIx64 ".spool%s", n.number, n.salt, suffixes[n.kind]);
+	snprintf(ret, SPOOL_NAME_BYTES, "%06" PRIu64 "-%016" PRIx64 ".spool%s", n.number, n.salt, suffixes[n.kind]);
 }
 
 bool spool_name_read(const char *text, struct spool_file_name *ret)
@@ -204,6 +205,7 @@ int spool_file_make(int directory, uint64_t number, struct spool_file_name *ret)
 	char name[SPOOL_NAME_BYTES];
 	if (getrandom(&n.salt, sizeof n.salt, 0) != sizeof n.salt)
 		return -EIO;
+	n.salt = n.salt >> 4 | SALT_LETTER;
 	spool_name_write(n, name);
 	int fd = openat(directory, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)

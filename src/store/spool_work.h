@@ -49,7 +49,7 @@ OC_NODISCARD int spool_place_read(int fd, const struct spool_place *p, struct ar
 
 /* ---- the directory ---- */
 
-#define SPOOL_NAME_BYTES 64
+#define SPOOL_NAME_BYTES 64 /* 000012-a5f3….spool.damaged */
 
 struct spool_file_name {
 	uint64_t number, salt;
