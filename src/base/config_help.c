@@ -100,8 +100,7 @@ static void put_commands(struct buf *out, unsigned commands)
 		const char *name;
 	} names[] = { { CMD_SERVE, "serve" }, { CMD_MIGRATE, "migrate" }, { CMD_CHECK, "check" },
 		      { CMD_VERIFY, "verify" }, { CMD_SEND, "send" }, { CMD_TOKEN, "token" },
-		      { CMD_REPLAY, "replay" }, { CMD_EXPLAIN, "explain" }, { CMD_PRUNE, "prune" }, { CMD_ERASE, "erase" },
-		      { CMD_SPOOL, "spool" } };
+		      { CMD_REPLAY, "replay" }, { CMD_EXPLAIN, "explain" }, { CMD_PRUNE, "prune" }, { CMD_ERASE, "erase" }, { CMD_SPOOL, "spool" } };
 	if (commands == CMD_ALL) {
 		buf_puts(out, "all");
 		return;
