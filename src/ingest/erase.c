@@ -146,9 +146,12 @@ static int rounds(struct walk *k, struct arena *a)
 	int r = 0;
 	for (int i = 0; i < ROUNDS && r == 0 && forgetting_goes_on(&k->f); i++) {
 		r = walk_rooms(k);
-		if (r == 0 && !k->o->dry_run && forgetting_goes_on(&k->f))
-			r = forgetting_change(&k->f, forget_rest, k);
 		if (r == 0 && forgetting_goes_on(&k->f))
+			r = look(k, a);
+		bool rest = !k->o->dry_run && (k->t.ours_left || k->t.host_left); /* only then anything is scanned with a lock held */
+		if (r == 0 && rest && forgetting_goes_on(&k->f))
+			r = forgetting_change(&k->f, forget_rest, k);
+		if (r == 0 && rest && forgetting_goes_on(&k->f))
 			r = look(k, a);
 		if (r < 0 || k->o->dry_run || k->t.ours_left == 0)
 			break;

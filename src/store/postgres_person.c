@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 
+#define LOOK_MS 3600000
+
 static struct pg_store *store_of(struct store *s) { return (struct pg_store *)s; }
 
 static const char *const our_tables[] = { "livekit_call_events", "call_facts", "call_legs", "call_revisions" };
@@ -57,6 +59,24 @@ static int begin_params(struct pg_store *s, const struct person *p)
 	pg_param_text(params, buf_slice(&expression));
 	pg_param_text(params, p->user.n ? p->user : SLICE_NONE);
 	return 0;
+}
+
+static void set_timeout(struct pg_store *s, int timeout_ms)
+{
+	s->pg.timeout_ms = timeout_ms;
+	if (s->pg.batch_until_ms)
+		s->pg.batch_until_ms = pg_now_ms() + timeout_ms;
+}
+
+/* What looks through whole tables may take its time: no call is locked meanwhile. Gives the timeout that was, for set_timeout. */
+static int let_take_time(struct pg_store *s, int *ret_timeout_ms)
+{
+	_cleanup_buf_ struct buf sql = BUF_INIT;
+	*ret_timeout_ms = s->pg.timeout_ms;
+	set_timeout(s, LOOK_MS);
+	fresh_params(s);
+	buf_puts(&sql, "SELECT set_config('statement_timeout', '0', true), set_config('enable_seqscan', 'on', true)");
+	return pg_ask_text(s, &sql, NULL);
 }
 
 /* ---- columns ---- */
@@ -194,7 +214,7 @@ static int forget_events(struct pg_store *s, const struct person *p, const struc
 		buf_puts(&sql, "x.\"userId\"::text = $2::text AND $1::text IS NOT NULL");
 	else
 		put_any(&sql, c, "livekit_call_events");
-	buf_putf(&sql, "%s LIMIT %zu)", slice_is_none(p->digits) ? "" : " AND $2::text IS NULL", most);
+	buf_putf(&sql, "%s LIMIT %zu)", slice_is_none(p->digits) ? "" : " AND (x.\"roomSid\" IS NULL OR x.source IS NULL) AND $2::text IS NULL", most);
 	return run(s, &sql, ret);
 }
 
@@ -232,15 +252,13 @@ static int clear_host_rows(struct pg_store *s, const struct person *p, int64_t *
 	return run(s, &sql, ret);
 }
 
-int pg_person_forget(struct store *store, const struct person *p, size_t most, struct forgotten *ret)
+static int forget(struct pg_store *s, const struct person *p, size_t most, struct forgotten *ret, struct arena *a)
 {
 	static const char *const beside[] = { "call_legs", "call_revisions" };
-	struct pg_store *s = store_of(store);
-	_cleanup_arena_ struct arena *a = arena_new(8192);
 	_cleanup_buf_ struct buf sql = BUF_INIT;
 	int64_t *const counts[] = { &ret->legs, &ret->revisions }, before = ret->events;
 	struct columns c;
-	int r = a ? read_columns(s, a, &c) : OC_NOMEM;
+	int r = read_columns(s, a, &c);
 	if (r == 0)
 		r = begin_params(s, p);
 	if (r == 0)
@@ -253,6 +271,20 @@ int pg_person_forget(struct store *store, const struct person *p, size_t most, s
 		r = run(s, &sql, counts[i]);
 	}
 	return r < 0 ? r : clear_host_rows(s, p, &ret->host_rows);
+}
+
+int pg_person_forget(struct store *store, const struct person *p, size_t most, struct forgotten *ret)
+{
+	struct pg_store *s = store_of(store);
+	_cleanup_arena_ struct arena *a = arena_new(8192);
+	int timeout_ms;
+	if (!a)
+		return OC_NOMEM;
+	int r = let_take_time(s, &timeout_ms);
+	if (r == 0)
+		r = forget(s, p, most, ret, a);
+	set_timeout(s, timeout_ms);
+	return r;
 }
 
 /* ---- the proof ---- */
@@ -269,9 +301,8 @@ static int count_in(struct pg_store *s, const struct column *c, int64_t *ret)
 	return r;
 }
 
-int pg_person_places(struct store *store, const struct person *p, struct arena *a, struct person_place **ret, size_t *ret_count)
+static int places_of(struct pg_store *s, const struct person *p, struct arena *a, struct person_place **ret, size_t *ret_count)
 {
-	struct pg_store *s = store_of(store);
 	struct columns c;
 	int r = read_columns(s, a, &c);
 	if (r < 0)
@@ -298,6 +329,16 @@ int pg_person_places(struct store *store, const struct person *p, struct arena *
 	*ret = places;
 	*ret_count = count;
 	return 0;
+}
+
+int pg_person_places(struct store *store, const struct person *p, struct arena *a, struct person_place **ret, size_t *ret_count)
+{
+	struct pg_store *s = store_of(store);
+	int timeout_ms, r = let_take_time(s, &timeout_ms);
+	if (r == 0)
+		r = places_of(s, p, a, ret, ret_count);
+	set_timeout(s, timeout_ms);
+	return r;
 }
 
 int pg_person_scrub(struct store *store, const struct person *p, bool *ret_rewritten, bool *ret_left)

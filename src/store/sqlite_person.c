@@ -171,6 +171,8 @@ static int forget_events(struct sqlite_store *s, const struct person *p, size_t 
 		buf_puts(&sql, "\"userId\" = :user");
 	else
 		r = put_any(s, "livekit_call_events", a, &sql);
+	if (!slice_is_none(p->digits))
+		buf_puts(&sql, " AND \"roomSid\" IS NULL");
 	buf_putf(&sql, " LIMIT %zu)%c", most, 0);
 	if (r == 0)
 		r = buf_failed(&sql) ? OC_NOMEM : change(s, sql.p, p, ret);
