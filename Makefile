@@ -1,7 +1,7 @@
 # A front for Meson: `make` builds, `make run` shows it, `make test` proves it. Paths are relative, so that the directory's name
 # may have spaces in it.
 .DEFAULT_GOAL := build
-.PHONY: build deps run test torture faults bench soak install clean fuzz schemathesis tsan tidy valgrind docs help upgrade-test
+.PHONY: build deps run test torture faults bench soak install clean slow-clients fuzz schemathesis tsan tidy valgrind docs help upgrade-test
 
 DESTDIR ?=
 prefix ?= /usr/local
@@ -45,6 +45,10 @@ install: build ## install binary, unit files and manual page (DESTDIR, prefix)
 	@meson configure build -Dprefix="$(prefix)" >build/configure.txt
 	@ninja -C build
 	@DESTDIR="$(DESTDIR)" meson install -C build --no-rebuild
+
+slow-clients: build ## idle, dripping and greedy clients beside good traffic, and too little memory: a table
+	@scripts/install-packages.sh test
+	@.venv/bin/python tests/support/slow_clients.py $(SLOW_ARGS)
 
 fuzz: ## run the fuzzers for FUZZ_SECONDS (60) each, FUZZ_JOBS at once; FUZZ_TARGETS names some
 	@scripts/install-packages.sh dev

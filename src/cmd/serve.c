@@ -4,6 +4,7 @@
  * http_drain (no new requests, the begun ones are answered), then watcher_stop, then ingest_stop (which calls every `done`), then http_free.
  * A second SIGINT while this goes on ends the process at once; more SIGTERMs change nothing. Main thread only. */
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -26,6 +27,7 @@
 #define STATEMENT_MS 3000 /* LiveKit asks again after 1, 2, 4 and 8 s: a store that hangs must become a 503 before that is used up */
 #define QUEUE_BYTES ((size_t)64 << 20) /* of bodies that wait for the writer, at least */
 #define MIGRATE_AGAIN_S 2
+#define LARGE_BLOCK_BYTES (256 << 10)
 #define READ_ANEW_S 60
 #define LAST_LINES_MS 500
 #define FIRST_LOOK_MS 2000 /* at the database: with a spool it need not answer before we serve */
@@ -47,6 +49,9 @@ struct serving {
 	sigset_t signals;
 	struct slice message;
 };
+
+/* What a large body took goes back to the system with it. glibc would otherwise raise its threshold by and by, and keep such blocks. */
+static void give_large_blocks_back(void) { mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES); }
 
 static int raise_file_limit(struct serving *s)
 {
@@ -412,6 +417,7 @@ static int serve(struct serving *s, struct metrics *m)
 static int run_serve(const struct command_line *line)
 {
 	struct serving s = { .config = line->config, .arena = line->arena, .message = SLICE_NONE };
+	give_large_blocks_back();
 	log_never_wait();
 	block_signals(&s.signals);
 	int r = prepare(&s);

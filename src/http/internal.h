@@ -22,8 +22,8 @@
 #define MAX_TARGET_BYTES 8192            /* path and query */
 #define CONNECTION_MEMORY_BYTES 16384    /* libmicrohttpd's, so also the largest head; it clears all of it after every request */
 #define BODY_UNPROVED_BYTES 65536        /* of a body whose sender has shown nothing genuine */
-#define BODY_MEMORY_BYTES (64u << 20)    /* of all bodies larger than KEPT_BODY_BYTES together, at least */
-#define REPLY_MEMORY_BYTES (64u << 20)   /* of all replies larger than KEPT_BODY_BYTES together */
+#define BODY_MEMORY_BYTES (32u << 20)    /* of all bodies larger than KEPT_BODY_BYTES together, at least */
+#define REPLY_MEMORY_BYTES (32u << 20)   /* of all replies larger than KEPT_BODY_BYTES together */
 #define KEPT_BODY_BYTES 16384            /* a body buffer that stays with its connection; what is beyond it is counted */
 #define ARENA_BYTES 8192
 #define REAP_NS 1000000000                /* between looks at everybody's deadline */
