@@ -23,20 +23,21 @@ static const struct {
 	size_t offset;
 	enum refusal repeated; /* REFUSAL_NONE: the first one counts, or it is a list */
 	bool is_list;          /* the lines together are its value (RFC 9110, 5.3) */
+	bool is_exact;         /* with the blanks behind it, as libmicrohttpd compares it: "chunked " is to it no chunked */
 } kept[] = {
-	{ { "Host", 4 }, offsetof(struct head, host), REFUSAL_HOST_REPEATED, false },
-	{ { "Content-Length", 14 }, offsetof(struct head, content_length), REFUSAL_LENGTH_REPEATED, false },
-	{ { "Transfer-Encoding", 17 }, offsetof(struct head, transfer_encoding), REFUSAL_TRANSFER_ENCODING, false },
-	{ { "Authorization", 13 }, offsetof(struct head, authorization), REFUSAL_HEADER_REPEATED, false },
-	{ { "X-LiveKit-Signature", 19 }, offsetof(struct head, hmac_signature), REFUSAL_HEADER_REPEATED, false },
-	{ { "Content-Encoding", 16 }, offsetof(struct head, content_encoding), REFUSAL_HEADER_REPEATED, false },
-	{ { "Expect", 6 }, offsetof(struct head, expect), REFUSAL_HEADER_REPEATED, false },
-	{ { "Content-Type", 12 }, offsetof(struct head, content_type), REFUSAL_NONE, false },
-	{ { "Idempotency-Key", 15 }, offsetof(struct head, idempotency_key), REFUSAL_HEADER_REPEATED, false },
-	{ { "Origin", 6 }, offsetof(struct head, origin), REFUSAL_NONE, false },
-	{ { "If-None-Match", 13 }, offsetof(struct head, if_none_match), REFUSAL_NONE, false },
-	{ { "X-Forwarded-For", 15 }, offsetof(struct head, x_forwarded_for), REFUSAL_NONE, true },
-	{ { "Forwarded", 9 }, offsetof(struct head, forwarded), REFUSAL_NONE, true },
+	{ { "Host", 4 }, offsetof(struct head, host), REFUSAL_HOST_REPEATED, false, false },
+	{ { "Content-Length", 14 }, offsetof(struct head, content_length), REFUSAL_LENGTH_REPEATED, false, false },
+	{ { "Transfer-Encoding", 17 }, offsetof(struct head, transfer_encoding), REFUSAL_TRANSFER_ENCODING, false, true },
+	{ { "Authorization", 13 }, offsetof(struct head, authorization), REFUSAL_HEADER_REPEATED, false, false },
+	{ { "X-LiveKit-Signature", 19 }, offsetof(struct head, hmac_signature), REFUSAL_HEADER_REPEATED, false, false },
+	{ { "Content-Encoding", 16 }, offsetof(struct head, content_encoding), REFUSAL_HEADER_REPEATED, false, false },
+	{ { "Expect", 6 }, offsetof(struct head, expect), REFUSAL_HEADER_REPEATED, false, false },
+	{ { "Content-Type", 12 }, offsetof(struct head, content_type), REFUSAL_NONE, false, false },
+	{ { "Idempotency-Key", 15 }, offsetof(struct head, idempotency_key), REFUSAL_HEADER_REPEATED, false, false },
+	{ { "Origin", 6 }, offsetof(struct head, origin), REFUSAL_NONE, false, false },
+	{ { "If-None-Match", 13 }, offsetof(struct head, if_none_match), REFUSAL_NONE, false, false },
+	{ { "X-Forwarded-For", 15 }, offsetof(struct head, x_forwarded_for), REFUSAL_NONE, true, false },
+	{ { "Forwarded", 9 }, offsetof(struct head, forwarded), REFUSAL_NONE, true, false },
 };
 
 /* tchar of RFC 9110, 5.6.2 */
@@ -98,7 +99,7 @@ static enum MHD_Result take_header(void *scan, enum MHD_ValueKind kind, const ch
 			continue;
 		struct slice *field = (struct slice *)((char *)&s->head + kept[i].offset);
 		if (slice_is_none(*field)) {
-			*field = slice_trim(slice_of(value, value_n));
+			*field = kept[i].is_exact ? slice_of(value, value_n) : slice_trim(slice_of(value, value_n));
 		} else if (kept[i].repeated != REFUSAL_NONE) {
 			s->refusal = kept[i].repeated;
 			return MHD_NO;

@@ -86,16 +86,23 @@ static bool add_headers(struct MHD_Response *response, const struct reply *r, bo
 	return true;
 }
 
+/* libmicrohttpd takes bare line feeds and the like in the framing of chunks, so what comes behind them may be something else to a proxy in
+ * front: nothing behind a chunked body is ever read. */
+static bool ends_connection(const struct connection *c, const struct reply *r)
+{
+	return (r->flags & REPLY_CLOSE) || !slice_is_none(c->request.head.transfer_encoding) ||
+	       atomic_load_explicit(&c->server->draining, memory_order_relaxed);
+}
+
 /* MHD_NO ends the connection without an answer: out of memory. */
 static enum MHD_Result send_response(struct connection *c, struct MHD_Response *response, const struct reply *r)
 {
 	if (!response)
 		return MHD_NO;
 	struct http_server *s = c->server;
-	bool close = (r->flags & REPLY_CLOSE) || atomic_load_explicit(&s->draining, memory_order_relaxed);
 	enum MHD_Result sent = MHD_NO;
 	connection_change_state(c, CONNECTION_ANSWERING);
-	if (add_headers(response, r, close))
+	if (add_headers(response, r, ends_connection(c, r)))
 		sent = MHD_queue_response(c->mhd, r->status, response);
 	MHD_destroy_response(response);
 	if (sent == MHD_YES)
