@@ -58,8 +58,11 @@ class Steady:
             assert time.monotonic() < deadline, f"{len(self.acknowledged)} of {want}, otherwise {self.other[-5:]}"
             time.sleep(0.02)
 
-    def end(self) -> None:
+    def stop(self) -> None:
         self._stop.set()
+
+    def end(self) -> None:
+        self.stop()
         self._thread.join(30)
 
 
@@ -83,14 +86,18 @@ def test_a_log_that_nobody_reads_stops_nothing(outcomed_binary, tmp_path):
                     break
             assert time.monotonic() < deadline and daemon.process.poll() is None
             time.sleep(0.05)
-        load = Steady(daemon)
+        loads = [Steady(daemon) for _ in range(12)]
         try:
-            load.wait_for(1800)  # lines of more than 256 KiB
+            for load in loads:
+                load.wait_for(150)  # lines of more than 256 KiB
         finally:
-            load.end()
-        assert load.other == []
+            for load in loads:
+                load.stop()
+            for load in loads:
+                load.end()
+        assert [load.other for load in loads] == [[]] * 12
         assert daemon.metrics()["outcomed_log_lines_dropped_total"] > 0
-        assert load.acknowledged <= database.event_ids()
+        assert set().union(*(load.acknowledged for load in loads)) <= database.event_ids()
         os.set_blocking(read_end, False)
         seen, deadline = b"", time.monotonic() + 20
         while b"msg=log_lines_dropped lines=" not in seen:
@@ -251,7 +258,7 @@ def test_a_storm_of_stops_is_one_stop(start_daemon):
             time.sleep(0.001)
     finally:
         for load in loads:
-            load._stop.set()
+            load.stop()
         for load in loads:
             load.end()
     assert daemon.process.returncode == 0

@@ -37,7 +37,7 @@ def exchange(daemon: Daemon, data: bytes, timeout_s: float = 3, pieces: int | No
         try:
             for i in range(0, len(data), pieces or len(data)):
                 s.sendall(data[i:i + (pieces or len(data))])
-                if pieces:
+                if pieces and i // pieces % 4 == 0:
                     time.sleep(0.001)
         except (BrokenPipeError, ConnectionResetError):
             pass
