@@ -77,7 +77,7 @@ enum option_type { OPTION_TEXT, OPTION_BYTES, OPTION_INT, OPTION_SPAN, OPTION_SW
 	X(allowed_hosts, "--allowed-hosts", "OUTCOMED_ALLOWED_HOSTS", "NAME[,NAME]", OPTION_TEXT, NULL, false, CMD_SERVE, \
 	  "Where no token is configured: names beside localhost that a Host header may have.") \
 	X(tls_cert, "--tls-cert", "OUTCOMED_TLS_CERT", "FILE", OPTION_TEXT, NULL, false, CMD_SERVE | CMD_CHECK, \
-	  "PEM file: the certificate and those that lead to its root. With --tls-key: TLS 1.2 and 1.3 on --listen. Read anew on SIGHUP and every minute.") \
+	  "PEM file: the certificate and those that lead to its root. With its key: TLS 1.2 and 1.3 on --listen. Read anew on SIGHUP and every minute.") \
 	X(tls_key, "--tls-key", "OUTCOMED_TLS_KEY", "FILE", OPTION_TEXT, NULL, false, CMD_SERVE, \
 	  "PEM file: the certificate's key, which only its owner (or root and a group) may read.") \
 	X(request_timeout, "--request-timeout", "OUTCOMED_REQUEST_TIMEOUT", "SECONDS", OPTION_INT, "10", false, CMD_SERVE, \
