@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import pathlib
+import struct
 
 from support import captures
 
@@ -126,6 +127,21 @@ def _http() -> list[bytes]:
     return made
 
 
+def _spool_record(sequence: int, payload: bytes) -> bytes:
+    """As src/store/spool_work.h draws it, in a file of salt 0."""
+    fields = b"".join(struct.pack("<H", len(f)) + f for f in (b"EV_1", b"livekit")) + struct.pack("<H", 0xffff)
+    inside = bytes(32) + b"\0" + fields + payload
+    head = b"\xffOCSPL\xfe\x01" + struct.pack("<QQqQ", sequence, 7, 1700000000000, len(inside)) + hashlib.sha256(inside).digest()[:16]
+    return head + hashlib.sha256(bytes(8) + head).digest()[:16] + inside
+
+
+def _spool() -> list[bytes]:
+    """Files, files to be written and damaged, names."""
+    records = [_spool_record(i + 1, body) for i, body in enumerate(_bodies()[:3])]
+    written = [bytes([1, 2, 1, 5, 90, 0, 3, 4]) + body for body in _bodies()[:8]]
+    return [b"\0" + b"".join(records * 2), b"\0" + records[0], *written, b"\x02000012-a123456789abcdef.spool.damaged"]
+
+
 def _texts(items: list[str]) -> list[bytes]:
     return [t.encode() for t in items]
 
@@ -139,7 +155,7 @@ SEEDS = {
     "access": _access, "config": lambda: _texts(CONFIGS), "decode": _bodies, "facts": list, "forwarded": list, "http": _http, "jdoc": lambda: _bodies()[:20] + _texts(JSONS), "jwt": _jwt,
     "keyring": lambda: _texts(KEYRINGS), "livekit_api": _api_replies, "log": lambda: _texts(TEXTS), "mark": lambda: [json.dumps(m).encode() for m in MARKS],
     "overrides": list, "person": lambda: _texts(PEOPLE), "query": lambda: _texts(QUERIES), "recording": lambda: [p.read_bytes() for p in sorted(captures.FOLDER.glob("out-4*.jsonl"))],
-    "redact": _bodies, "routes": list, "spelling": lambda: _choices(_bodies()), "stored": _stored, "times": lambda: _texts(TIMES),
+    "redact": _bodies, "routes": list, "spelling": lambda: _choices(_bodies()), "spool": _spool, "stored": _stored, "times": lambda: _texts(TIMES),
     "timeline": lambda: [p.read_bytes() for p in sorted(captures.FOLDER.glob("out-4*.jsonl"))], "url": lambda: _texts(URLS),
 }
 

@@ -35,6 +35,7 @@ PARSERS = [
     ("recordings of send, verify and explain", "recording_read_http recording_read_json", "recording"),
     ("journal exports", "told_read", "timeline"),
     ("requests as bytes: heads, framing, pipelines", "http_start", "http"),
+    ("the spool's files and their names", "spool_scan_file spool_place_read spool_payload_read spool_name_read", "spool"),
     ("facts out of the database", "facts_decode", "facts"),
     ("verdicts, payloads and metadata out of the database", "call_reply list_reply outcome_reply events_reply", "stored"),
     ("texts of others in the log and on the terminal", "log_write buf_put_masked terminal_clean terminal_line report_verdict", "log"),
