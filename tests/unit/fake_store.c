@@ -156,14 +156,16 @@ static void load_legs(struct store_loaded *l, const struct store_touch *t)
 static void begin(void)
 {
 	pthread_mutex_lock(&turn);
-	mine = fake.in_batch = true;
+	fake.in_batch = true;
+	mine = true;
 }
 
 static void end(void)
 {
 	if (!mine)
 		return;
-	mine = fake.in_batch = false;
+	fake.in_batch = false;
+	mine = false;
 	pthread_mutex_unlock(&turn);
 }
 

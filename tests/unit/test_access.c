@@ -199,7 +199,7 @@ static void the_line_of_a_hash_is_no_token(void **state)
 
 static void what_cannot_be_a_token_or_a_secret_is_refused_without_repeating_it(void **state)
 {
-	static const char *const services[] = { "", "\n\r\n", "hush hush", "hush\n\thush", "h\xc3\xbcsh", "sha256:hush", "sha256:", "sha256:" "g",
+	static const char *const services[] = { "", "\n\r\n", "hush hush", "hush\n\thush", "h\xc3\xbcsh", "sha256:hush", "sha256:", "sha256:g",
 		"sha256:C1F1B1CF2CD8A2AE7B5C6F2F0D5F5DFC8D8EF1EE2D8EA5A21F8AC6EF3C6B9A00", "good-token\nhush \n" };
 	static const char *const secrets[] = { "", "hush", SECRET "\nhush", "\n" };
 	struct access_options o;

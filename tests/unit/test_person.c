@@ -45,7 +45,7 @@ static void a_number_is_found_however_it_is_written(void **state)
 
 static void no_other_number_is_taken_for_it(void **state)
 {
-	static const char *const others[] = { "+49301234567", "14930123456", "+4930123457", "+493012345", "100" "4930123456", "49 30 12 - - 3456",
+	static const char *const others[] = { "+49301234567", "14930123456", "+4930123457", "+493012345", "1004930123456", "49 30 12 - - 3456",
 		"4930123 abc 456", "", "+" };
 	for (size_t i = 0; i < sizeof others / sizeof *others; i++)
 		assert_false(number_in(state, "+4930123456", others[i]));
