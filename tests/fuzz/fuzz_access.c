@@ -1,6 +1,7 @@
 /* Who reads: the input is "token\nuser_id", the token as a bearer. Nobody is let in but with a service token itself or with a token that a second
  * implementation takes and that names the very tenant who is let in; a tenant is never let in as another. A genuine token that the input changed
- * anywhere is never taken. */
+ * anywhere is never taken. The same two texts as lists of service tokens and of secrets: what is taken is known again, by itself or by its hash; what is
+ * refused is not repeated. */
 #include "must.h"
 
 #include "base/buf.h"
@@ -11,6 +12,7 @@
 
 #define SERVICE_TOKEN "the-service-token-of-this-target"
 #define NOW 1795352846
+#define CANARY "S3CR3T-canary-"
 
 static struct access_options both, tenants, strict, none;
 static const struct slice secret = { JWT_MUTATOR_SECRET, sizeof JWT_MUTATOR_SECRET - 1 }, audience = { "outcomed", 8 };
@@ -85,6 +87,46 @@ static void change_a_genuine_token(const uint8_t *data, size_t size, struct aren
 		must(access_decide(&tenants, buf_slice(&b), SLICE_NONE, NOW, a, &tenant, &cause) != ACCESS_OK);
 }
 
+/* Each line begins with the canary. */
+static struct slice with_canary(struct slice lines, struct buf *b)
+{
+	for (struct slice rest = lines, line; !slice_is_none(rest);) {
+		slice_split(rest, '\n', &line, &rest);
+		if (line.n)
+			buf_puts(b, CANARY);
+		buf_put(b, line);
+		buf_putc(b, '\n');
+	}
+	return buf_slice(b);
+}
+
+static void check_list(struct slice service, struct slice secrets, struct arena *a)
+{
+	_cleanup_buf_ struct buf one = BUF_INIT, two = BUF_INIT, bearer = BUF_INIT;
+	struct access_options o, hashed;
+	struct slice message = SLICE_NONE, line;
+	struct slice tokens = with_canary(service, &one);
+	int r = access_options_read(tokens, with_canary(secrets, &two), a, &o, &message);
+	must(r == 0 || r == OC_CONFIG);
+	if (r == OC_CONFIG) {
+		must(message.n && !memmem(message.p, message.n, CANARY, sizeof CANARY - 1));
+		return;
+	}
+	struct slice first = access_first_token(tokens);
+	must(slice_is_none(first) == (o.service_count == 0));
+	if (slice_is_none(first))
+		return;
+	buf_puts(&bearer, "Bearer ");
+	buf_put(&bearer, first);
+	must(access_has_secret(&o, first) && access_is_service(&o, buf_slice(&bearer)));
+	must(access_hash_line(first, a, &line) == 0 && access_options_read(line, SLICE_NONE, a, &hashed, &message) == 0);
+	must(access_is_service(&hashed, buf_slice(&bearer)) && slice_is_none(access_first_token(line)));
+	buf_clear(&bearer);
+	buf_puts(&bearer, "Bearer ");
+	buf_put(&bearer, line);
+	must(!access_is_service(&hashed, buf_slice(&bearer)));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct arena *a = arena_new(8192);
@@ -93,6 +135,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	configure();
 	slice_split(slice_of((const char *)data, size), '\n', &token, &user_id);
 	check(token, user_id, a);
+	if (!size || !memmem(data, size, CANARY, sizeof CANARY - 1))
+		check_list(token, user_id, a);
 	if (size < 256)
 		change_a_genuine_token(data, size, a);
 	arena_free(a);

@@ -21,6 +21,7 @@ PARSERS = [
     ("LiveKit's token", "jwt_parse signature_verify base64_decode", "jwt"),
     ("LIVEKIT_KEYS", "keyring_parse", "keyring"),
     ("bearer tokens, user_id", "access_decide access_is_service access_user_id_is_valid", "access"),
+    ("OUTCOMED_SERVICE_TOKEN, OUTCOMED_TENANT_SECRET", "access_options_read access_first_token access_has_secret access_hash_line", "access"),
     ("posted and kept marks", "mark_parse mark_decode decode_kept", "mark"),
     ("Idempotency-Key, If-None-Match, path, query, cursors", "mark_key_is_valid etag_matches endpoint_find percent_decode query_parse cursor_decode events_cursor_decode", "query"),
     ("whom a proxy speaks for, Host, --trusted-proxy", "forwarded_client address_parse networks_parse host_is_own", "forwarded"),
@@ -45,7 +46,7 @@ READERS = ("wire/*.h", "base/mask.h", "base/person.h", "http/access.h", "http/ad
 # Functions of those that take a slice and read nothing from outside with it, or are read through another.
 NO_PARSERS = {
     "hash_sha256", "hash_hmac_sha256", "base64_encode", "jwt_sign", "signature_sign", "jwt_mac_matches", "mark_id", "mark_encode", "livekit_request_make",
-    "redact_document", "signature_explain", "jdoc_escaped_text_is", "mark_unseen_is_named", "slice_of", "cursor_encode", "events_cursor_encode",
+    "redact_document", "signature_explain", "jwt_is_for", "jdoc_escaped_text_is", "mark_unseen_is_named", "slice_of", "cursor_encode", "events_cursor_encode",
 }
 
 

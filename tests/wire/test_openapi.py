@@ -118,6 +118,13 @@ def test_every_status_of_a_refusal_is_described(description):
     assert statuses <= set(description["paths"]["/api/marks"]["post"]["responses"])
 
 
+def test_every_status_that_is_counted_is_described(description):
+    table = (ROOT / "src/http/reply.c").read_text().split("#define STATUSES(X)")[1].split("static")[0]
+    described = {status for item in description["paths"].values() for method, operation in item.items() if method != "parameters" for status in operation["responses"]}
+    assert described - set(re.findall(r"X\((\d{3}),", table)) == {"431"}, "libmicrohttpd's own"
+    assert set(re.findall(r"X\((\d{3}),", table)) - described <= {"500"}, "which nothing sends"
+
+
 # ---- against the answers ----
 
 def strict(description: dict) -> dict:
