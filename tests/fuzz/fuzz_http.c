@@ -1,6 +1,7 @@
-/* The whole HTTP side with its writer and a SQLite file, over a Unix socket: the input is what a client sends before it says no more. Whatever it is, the
- * server closes in the end, what it sent is a row of complete answers with a status of its list and a body that is JSON where it says so, there are no
- * more of them than the input has lines, no secret is in them, and the next client is served. */
+/* The whole HTTP side with its writer and a SQLite file, over a Unix socket: the input is what a client sends before it says no more. Whatever it is, what
+ * the server sends is a row of complete answers with a status of its list and a body that is JSON where it says so, there are no more of them than
+ * the input has lines, no secret is in them, and the next client is served. Every sixteenth time the server's own end is waited for, which takes it a
+ * second where the client only said that it sends no more; else the client goes when nothing comes for some milliseconds. */
 #include "must.h"
 
 #include <errno.h>
@@ -20,7 +21,8 @@
 #define SECRET "S3CR3T-of-the-keyring"
 #define MOST_INPUT 16384
 #define MOST_WAIT_MS 8000
-#define LIVEZ "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
+#define SHORT_WAIT_MS 10
+#define LIVEZ "GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 static struct fixture {
 	char folder[200], socket[256], database[256];
@@ -72,35 +74,6 @@ static void start(void)
 	atexit(stop);
 }
 
-/* Sends, says that no more comes, and takes what is answered until the server closes. */
-static void converse(struct slice sent, struct buf *answer)
-{
-	struct sockaddr_un to = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	snprintf(to.sun_path, sizeof to.sun_path, "%s", f.socket + 5);
-	must(fd >= 0 && connect(fd, (const struct sockaddr *)&to, sizeof to) == 0);
-	while (sent.n) {
-		ssize_t n = send(fd, sent.p, sent.n, MSG_NOSIGNAL);
-		if (n <= 0)
-			break; /* refused and closed before the end */
-		sent = slice_of(sent.p + n, sent.n - (size_t)n);
-	}
-	shutdown(fd, SHUT_WR);
-	for (;;) {
-		struct pollfd p = { .fd = fd, .events = POLLIN };
-		int ready = poll(&p, 1, MOST_WAIT_MS);
-		if (ready < 0 && errno == EINTR)
-			continue; /* the fuzzer's clock */
-		must(ready == 1);
-		must(buf_reserve(answer, 16384));
-		ssize_t n = recv(fd, answer->p + answer->n, 16384, 0);
-		if (n <= 0)
-			break;
-		answer->n += (size_t)n;
-	}
-	close(fd);
-}
-
 static struct slice field(struct slice head, const char *name)
 {
 	for (struct slice line; !slice_is_none(head);) {
@@ -137,28 +110,80 @@ static void check_body(struct slice head, struct slice body)
 	json_decref(view);
 }
 
-/* How many answers; each complete. An answer to HEAD, a 100 and a 304 have no body, whatever length they name. */
+/* The first answer of these bytes; *ret_rest is what comes behind it. An answer to HEAD, a 100 and a 304 have no body, whatever length they name. */
+static bool next_answer(struct slice all, struct slice *ret_head, struct slice *ret_body, struct slice *ret_rest)
+{
+	const char *end = all.n ? memmem(all.p, all.n, "\r\n\r\n", 4) : NULL;
+	int64_t n = 0;
+	if (!end)
+		return false;
+	struct slice head = slice_of(all.p, (size_t)(end - all.p)), rest = slice_of(end + 4, all.n - head.n - 4), length = field(head, "Content-Length");
+	must(slice_is_none(length) || (slice_to_int64(length, &n) && n >= 0));
+	if (rest.n == 0 || slice_starts_with(rest, SLICE("HTTP/1.")))
+		n = 0;
+	if ((size_t)n > rest.n)
+		return false;
+	*ret_head = head;
+	*ret_body = slice_of(rest.p, (size_t)n);
+	*ret_rest = slice_of(rest.p + n, rest.n - (size_t)n);
+	return true;
+}
+
+static bool is_whole(struct slice all)
+{
+	struct slice head, body;
+	while (all.n)
+		if (!next_answer(all, &head, &body, &all))
+			return false;
+	return true;
+}
+
+/* How many; each of them complete. */
 static size_t check_answers(struct slice all)
 {
+	struct slice head, body;
 	size_t count = 0;
 	must(!all.n || !memmem(all.p, all.n, SECRET, sizeof SECRET - 1));
 	while (all.n) {
-		const char *end = memmem(all.p, all.n, "\r\n\r\n", 4);
-		must(end);
-		struct slice head = slice_of(all.p, (size_t)(end - all.p)), length = field(head, "Content-Length");
-		all = slice_of(end + 4, all.n - head.n - 4);
+		must(next_answer(all, &head, &body, &all));
 		check_head(head);
+		if (body.n)
+			check_body(head, body);
 		count++;
-		int64_t n = 0;
-		must(slice_is_none(length) || (slice_to_int64(length, &n) && n >= 0));
-		if ((size_t)n > all.n || slice_starts_with(all, SLICE("HTTP/1."))) {
-			must(!all.n || slice_starts_with(all, SLICE("HTTP/1.")));
-			continue;
-		}
-		check_body(head, slice_of(all.p, (size_t)n));
-		all = slice_of(all.p + n, all.n - (size_t)n);
 	}
 	return count;
+}
+
+/* Sends, says that no more comes, and takes what is answered: until the server closes, or until there is nothing more for a moment. */
+static void converse(struct slice sent, bool to_the_end, struct buf *answer)
+{
+	struct sockaddr_un to = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	snprintf(to.sun_path, sizeof to.sun_path, "%s", f.socket + 5);
+	must(fd >= 0 && connect(fd, (const struct sockaddr *)&to, sizeof to) == 0);
+	while (sent.n) {
+		ssize_t n = send(fd, sent.p, sent.n, MSG_NOSIGNAL);
+		if (n <= 0)
+			break; /* refused and closed before the end */
+		sent = slice_of(sent.p + n, sent.n - (size_t)n);
+	}
+	shutdown(fd, SHUT_WR);
+	for (;;) {
+		struct pollfd p = { .fd = fd, .events = POLLIN };
+		bool patient = to_the_end || !is_whole(buf_slice(answer));
+		int ready = poll(&p, 1, patient ? MOST_WAIT_MS : SHORT_WAIT_MS);
+		if (ready < 0 && errno == EINTR)
+			continue; /* the fuzzer's clock */
+		must(ready == 1 || !patient);
+		if (ready == 0)
+			break;
+		must(buf_reserve(answer, 16384));
+		ssize_t n = recv(fd, answer->p + answer->n, 16384, 0);
+		if (n <= 0)
+			break;
+		answer->n += (size_t)n;
+	}
+	close(fd);
 }
 
 static size_t lines_in(struct slice s)
@@ -178,11 +203,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		start();
 	if (size > MOST_INPUT)
 		return 0;
-	converse(sent, &answer);
+	converse(sent, inputs % 16 == 0, &answer);
 	must(check_answers(buf_slice(&answer)) <= lines_in(sent) + 2);
 	if (inputs++ % 16 == 0) {
 		buf_clear(&answer);
-		converse(SLICE(LIVEZ), &answer);
+		converse(SLICE(LIVEZ), true, &answer);
 		must(check_answers(buf_slice(&answer)) == 1 && slice_starts_with(buf_slice(&answer), SLICE("HTTP/1.1 200 ")));
 	}
 	return 0;
