@@ -151,6 +151,30 @@ static void check_insert(const struct migrate_status *st)
 		       "call_logs rows", SLICE_FMT(st->why_not_insert));
 }
 
+/* PostgreSQL's second line behind the queries. What is lacking of the roles is no fault, but it is said. */
+static void check_row_security(struct checking *c, const struct store_options *o)
+{
+	const char *item = "row security";
+	struct row_security s;
+	struct slice message = SLICE_NONE;
+	int r = store_inspect_row_security(o, c->arena, &s, &message);
+	if (r == OC_NOT_FOUND)
+		return;
+	if (r)
+		check_fail(c, item, slice_is_none(message) ? slice_cstr(oc_error_text(r)) : message, "");
+	else if (!slice_is_none(s.lacking))
+		check_fail(c, item, arena_text(c->arena, "somebody took it away from %.*s", SLICE_FMT(s.lacking)),
+			   "put its policies back: pg_dump --schema-only of another database has them, sql/postgres/0004_tenants.up.sql makes them");
+	else if (s.sees_nothing)
+		check_fail(c, item, arena_text(c->arena, "every row is hidden from %.*s", SLICE_FMT(s.login)),
+			   arena_dup(c->arena, arena_text(c->arena, "GRANT outcomed_writer, outcomed_reader TO %.*s", SLICE_FMT(s.login))));
+	else if (s.reads_in_role)
+		check_ok(item, "on %zu tables; reads run as outcomed_reader%s", s.tables, s.passes_over ? ", writes pass over it (superuser)" : "");
+	else
+		check_skip(item, arena_dup(c->arena, arena_text(c->arena, "reads run as %.*s, who sees every row: the queries alone are between the tenants. To add the second line: %.*s",
+			   SLICE_FMT(s.login), SLICE_FMT(s.to_add))));
+}
+
 static void check_parts(struct checking *c, const struct schema_part *parts, size_t count, enum schema_part_kind kind, const char *item)
 {
 	_cleanup_buf_ struct buf missing = BUF_INIT;
@@ -236,6 +260,7 @@ static void check_database(struct checking *c)
 	check_parts(c, parts, count, SCHEMA_TABLE, "tables");
 	check_parts(c, parts, count, SCHEMA_COLUMN, "columns");
 	check_parts(c, parts, count, SCHEMA_INDEX, "indexes");
+	check_row_security(c, &o);
 	check_insert(&st);
 	check_durability(c, &o);
 	check_whole(c, &o);

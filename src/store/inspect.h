@@ -26,3 +26,16 @@ enum store_whole {
 
 /* Reads every page and index of a SQLite database. */
 OC_NODISCARD int store_look_whole(const struct store_options *o, int64_t limit_ms, struct arena *a, enum store_whole *ret, struct slice *ret_message);
+
+/* Row-level security as this login meets it; of PostgreSQL. */
+struct row_security {
+	size_t tables;         /* that are under it, of those that we made */
+	struct slice lacking;  /* those that are not, or not with FORCE; none = none */
+	bool reads_in_role;    /* reads run as outcomed_reader */
+	bool sees_nothing;     /* no policy lets this login write */
+	bool passes_over;      /* a superuser, or BYPASSRLS */
+	struct slice login;
+	struct slice to_add;   /* statements that let reads run as outcomed_reader; none = nothing is to be added */
+};
+/* OC_NOT_FOUND: a store that has none, or a schema from before it. */
+OC_NODISCARD int store_inspect_row_security(const struct store_options *o, struct arena *a, struct row_security *ret, struct slice *ret_message);

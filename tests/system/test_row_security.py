@@ -200,6 +200,30 @@ def test_who_could_read_and_write_before_can_afterwards(postgres_url, make_login
         assert db.execute("""UPDATE call_facts SET "userId" = 'globex'""").rowcount == 1
 
 
+def checked(binary, url: str) -> str:
+    text = run(binary, "check", "--database", url, "--listen", "127.0.0.1:9")[1]
+    return next(line for line in text.splitlines() if " row security " in line)
+
+
+def test_check_says_what_stands_behind_the_queries_and_how_to_add_it(postgres_url, make_login, outcomed_binary):
+    name, login = make_login()
+    assert run(outcomed_binary, "migrate", "upgrade", "--yes", "--database", postgres_url)[0] == 0
+    assert re.match(r"ok +row security +on 5 tables; reads run as outcomed_reader, writes pass over it", checked(outcomed_binary, postgres_url))
+    hosts.execute(postgres_url, f"GRANT SELECT ON outcomed_migrations, outcomed_changes TO {name}; GRANT ALL ON call_facts TO {name}")
+    line = checked(outcomed_binary, login)
+    assert line.startswith("FAIL") and f"every row is hidden from {name}" in line
+    hosts.execute(postgres_url, re.search(r"GRANT outcomed_writer, outcomed_reader TO \w+", line)[0])
+    assert checked(outcomed_binary, login).startswith("ok ")
+    hosts.execute(postgres_url, f"REVOKE outcomed_reader FROM {name}")
+    line = checked(outcomed_binary, login)
+    assert line.startswith("skip") and f"reads run as {name}, who sees every row" in line
+    hosts.execute(postgres_url, line.partition("To add the second line: ")[2])
+    assert checked(outcomed_binary, login).startswith("ok ")
+    hosts.execute(postgres_url, "ALTER TABLE call_legs NO FORCE ROW LEVEL SECURITY; DROP POLICY outcomed_tenant ON call_revisions")
+    line = checked(outcomed_binary, postgres_url)
+    assert line.startswith("FAIL") and "call_legs, call_revisions" in line
+
+
 # ---- up and down ----
 
 def test_downgrade_leaves_a_role_that_another_database_needs(postgres_url, postgres_server, outcomed_binary):

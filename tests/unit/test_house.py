@@ -178,3 +178,42 @@ def test_tests_talk_to_loopback_only():
     wrong = [f"{p.relative_to(ROOT)}: {host}" for p in tracked() if p.parts[len(ROOT.parts)] == "tests"
              for host in urls.findall(p.read_text(errors="replace")) if not allowed.match(host)]
     assert wrong == []
+
+
+# ---- tenants ----
+
+TENANTLESS_READERS = {"open", "close", "last_error", "ping"}
+
+
+def reader_functions(header: str) -> dict[str, str]:
+    """The functions that take a struct store_reader, by name without prefix: their parameters."""
+    text = re.sub(r"/\*.*?\*/", "", (ROOT / "src/store" / header).read_text(), flags=re.DOTALL)
+    found = re.findall(r"(\(\*\w+\)|\b(?:store|sqlite|pg)_\w+)\(([^();{]*struct store_reader \*[^();{]*)\);", text)
+    return {re.sub(r"^(store|sqlite|pg)_|^reader_", "", re.sub(r"^(store|sqlite|pg)_", "", name.strip("(*)"))): parameters for name, parameters in found}
+
+
+@pytest.mark.multitenant
+@pytest.mark.parametrize("header", ["store.h", "backend.h", "sqlite.h", "postgres.h"])
+def test_no_function_reads_without_a_tenant(header: str):
+    """A reader is asked for one tenant's things: by a parameter, or by a question that has a tenant among its members."""
+    text = (ROOT / "src/store/store.h").read_text()
+    asks = {name for name, members in re.findall(r"^struct (\w+) \{(.*?)^\};", text, re.MULTILINE | re.DOTALL) if "struct slice tenant;" in members}
+    assert {"outcome_query", "list_filter", "events_query"} <= asks
+    functions = reader_functions(header)
+    assert {"read_outcomes", "read_list", "read_call", "read_events"} <= functions.keys()
+    wrong = [name for name, parameters in functions.items() if name.removeprefix("reader_") not in TENANTLESS_READERS
+             and "struct slice tenant" not in parameters and not any(f"struct {ask} *" in parameters for ask in asks)]
+    assert wrong == []
+
+
+@pytest.mark.multitenant
+def test_every_statement_of_a_sqlite_reader_names_the_tenant():
+    """Or is asked only about a call that was found for the tenant, in the same transaction."""
+    text = (ROOT / "src/store/sqlite_read.c").read_text()
+    after_the_call_was_found = {"READ_FACTS_OF", "READ_REVISIONS", "READ_PING"}
+    assert after_the_call_was_found < set(re.findall(r"\bREAD_[A-Z_]+\b", text))
+    assert re.search(r'#define OF_TENANT "\(l\.\\"userId\\" = \?2 OR \(l\.\\"userId\\" IS NULL AND f\.\\"userId\\" = \?2\)\)"', text)
+    wrong = [line.strip() for line in text.splitlines() if re.search(r"FROM (call_|livekit_)|FROM_LOGS \"", line)
+             and not re.search(r'userId\\" = \?|OF_TENANT|SELECT 1 FROM call_logs|#define', line)
+             and not any(f"[{kind}]" in line for kind in after_the_call_was_found)]
+    assert wrong == []
