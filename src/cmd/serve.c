@@ -386,8 +386,11 @@ static int serve(struct serving *s, struct metrics *m)
 		ingest_stop(ingest);
 		return r;
 	}
+	if (start_janitor(s, m, &janitor) < 0) /* before anybody can ask for the metrics, which it declares */
+		log_warn("nothing is removed by --retention and --keep-payloads: out of memory or threads");
 	r = http_start(&http_options, ingest, m, s->arena, &server, &s->message);
 	if (r) {
+		janitor_stop(janitor);
 		watcher_stop(watcher);
 		ingest_stop(ingest);
 		return r;
@@ -395,8 +398,6 @@ static int serve(struct serving *s, struct metrics *m)
 	log_start(s, server);
 	if (service_start(&(struct service_options){ .alive = writer_is_alive, .status = status_of, .context = ingest }, &service) < 0)
 		log_warn("the service manager hears nothing more: out of memory or threads");
-	if (start_janitor(s, m, &janitor) < 0)
-		log_warn("nothing is removed by --retention and --keep-payloads: out of memory or threads");
 	int n = wait_for_signal(s, server);
 	next_interrupt_exits();
 	int64_t began_ns = clock_mono_ns();

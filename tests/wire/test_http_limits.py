@@ -80,13 +80,15 @@ def many():
 def test_strangers_have_a_quarter_each_and_half_together(start_daemon, many):
     daemon = start_daemon("--max-connections", "40", "--max-connections-per-address", "20")
     assert daemon.post_event(CallMaker().event("room_started", 0)).status == 200  # 127.0.0.1 is known now
-    assert [closed(many(daemon, 8, f"127.0.0.{n}")) for n in (2, 3, 4)] == [3, 3, 3], "five of one address"
-    assert refusals(daemon, "connections_of_address") == 9
-    last = many(daemon, 5, "127.0.0.5")
-    assert closed(last) == 0
-    assert closed(many(daemon, 2, "127.0.0.6")) == 2, "twenty of all strangers, and none is old enough to make room"
-    assert refusals(daemon, "connections_unauthenticated") == 2
-    assert closed(many(daemon, 18, "127.0.0.1")) == 0, "who is known has the places that strangers do not get"
+    strangers = {f"127.0.0.{n}": many(daemon, 8, f"127.0.0.{n}") for n in (2, 3, 4, 5, 6)}
+    everybody = [s for sockets in strangers.values() for s in sockets]
+    still = {source: len(sockets) - closed(sockets) for source, sockets in strangers.items()}
+    assert max(still.values()) <= 5, "of one address"
+    assert sum(still.values()) == 20, "of all strangers"
+    assert refusals(daemon, "connections_of_address") + refusals(daemon, "connections_unauthenticated") <= 20
+    known = many(daemon, 18, "127.0.0.1")
+    assert closed(known) == 0, "who is known has the places that strangers do not get"
+    assert len(everybody) - closed(everybody) == 20
     assert daemon.post_event(CallMaker().event("room_started", 0)).status == 200
 
 
