@@ -378,6 +378,7 @@ static int serve(struct serving *s, struct metrics *m)
 	struct janitor *janitor = NULL;
 	metrics_label_values(m, METRIC_BUILD, versions, 1);
 	metric_set(m, METRIC_BUILD, 0, 1);
+	janitor_declare(m);
 	int r = ingest_start(&ingest_options, m, &ingest);
 	if (r)
 		return r;

@@ -96,11 +96,15 @@ static void janitor_free(struct janitor *j)
 	free(j);
 }
 
-int janitor_start(const struct retention_options *o, struct metrics *m, struct janitor **ret)
+void janitor_declare(struct metrics *m)
 {
 	static const char *const what[REMOVED_COUNT] = { "calls", "events", "payloads" };
-	pthread_condattr_t attributes;
 	metrics_label_values(m, METRIC_RETENTION, what, REMOVED_COUNT);
+}
+
+int janitor_start(const struct retention_options *o, struct metrics *m, struct janitor **ret)
+{
+	pthread_condattr_t attributes;
 	*ret = NULL;
 	if (!o->calls_ms && !o->payloads_ms)
 		return 0;

@@ -7,6 +7,8 @@
 
 struct janitor;
 
+void janitor_declare(struct metrics *m); /* its metrics, before anybody reads them */
+
 /* With neither span set *ret is NULL. `o` is copied; its functions are not used. */
 OC_NODISCARD int janitor_start(const struct retention_options *o, struct metrics *m, struct janitor **ret);
 void janitor_stop(struct janitor *j); /* takes NULL; ends after the transaction under way */

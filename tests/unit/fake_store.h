@@ -40,7 +40,7 @@ struct fake_store {
 	int64_t wal_bytes;
 	atomic_int open_error, load_error; /* while not 0, any thread may set */
 	atomic_int commit_error;           /* while not 0, instead of committing */
-	unsigned commit_errors_left;       /* the next so many commits fail with ... */
+	atomic_uint commit_errors_left;    /* the next so many commits fail with ... */
 	int commit_error_once;             /* ... this; OC_UNSURE commits all the same */
 	const char *poison;                /* a commit with this event id is refused (OC_DATA) ... */
 	bool poison_payload_only;          /* ... only with its payload */
