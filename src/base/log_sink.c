@@ -90,8 +90,8 @@ static size_t write_now(struct slice s, bool *ret_gone)
 static int64_t lines_in(struct slice s)
 {
 	int64_t n = 0;
-	for (const char *p = s.p; s.n && (p = memchr(p, '\n', (size_t)(s.p + s.n - p))); p++)
-		n++;
+	for (size_t i = 0; i < s.n; i++)
+		n += s.p[i] == '\n';
 	return n;
 }
 
@@ -110,7 +110,8 @@ static void keep(struct slice s)
 		const char *last = room ? memrchr(s.p, '\n', room) : NULL;
 		n = last ? (size_t)(last - s.p) + 1 : 0;
 	}
-	memcpy(kept + kept_n, s.p, n);
+	if (n)
+		memcpy(kept + kept_n, s.p, n);
 	kept_n += n;
 	leave_out(slice_of(s.p + n, s.n - n));
 }
@@ -148,12 +149,15 @@ static void tell_of_dropped(void)
 	buf_puts(&b, " level=warn msg=log_lines_dropped lines=");
 	buf_put_int(&b, untold);
 	buf_puts(&b, " note=\"standard error was not read\"\n");
+	if (buf_failed(&b))
+		return;
 	bool gone;
-	size_t n = buf_failed(&b) ? 0 : write_now(buf_slice(&b), &gone);
-	if (buf_failed(&b) || gone)
+	struct slice line = buf_slice(&b);
+	size_t n = write_now(line, &gone);
+	if (gone)
 		return;
 	untold = 0;
-	keep(slice_of(b.p + n, b.n - n));
+	keep(slice_of(line.p + n, line.n - n));
 }
 
 void log_sink_write(struct slice lines)

@@ -80,7 +80,8 @@ static bool append_line(struct slice *field, struct slice line, struct arena *a)
 	if (!both)
 		return false;
 	memcpy(both, field->p, field->n);
-	memcpy(both + field->n, ", ", 2);
+	both[field->n] = ',';
+	both[field->n + 1] = ' ';
 	memcpy(both + field->n + 2, line.p, line.n);
 	*field = slice_of(both, field->n + 2 + line.n);
 	return true;

@@ -143,14 +143,14 @@ static void add(struct forgotten *to, const struct forgotten *g)
 static int transact(struct forgetting *f, const struct group *g)
 {
 	struct store_touch touch;
-	struct store_loaded loaded;
+	struct store_loaded loaded = { .call_count = 0 };
 	struct forgotten before = f->gone, gone = { .events = 0 };
 	int64_t calls = 0;
 	arena_reset(f->work);
 	int r = plan(f, g, &touch);
 	if (r == 0)
 		r = store_batch_load(f->store, &touch, f->work, &loaded);
-	bool noted = r < 0 || !f->note || loaded.known[0];
+	bool noted = r != 0 || !f->note || loaded.known[0];
 	if (r == 0 && noted)
 		r = g->change ? g->change(f, g->argument) : g->tidy ? tidy_rows(f, g, &loaded) : take_away(f, g, &loaded, &touch, &gone, &calls);
 	if (r < 0) {

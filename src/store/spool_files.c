@@ -40,8 +40,11 @@ bool spool_name_read(const char *text, struct spool_file_name *ret)
 {
 	char again[SPOOL_NAME_BYTES];
 	struct spool_file_name n;
-	if (sscanf(text, "%20" SCNu64 "-%16" SCNx64 ".spool", &n.number, &n.salt) != 2)
+	char *end;
+	n.number = strtoull(text, &end, 10);
+	if (*end != '-')
 		return false;
+	n.salt = strtoull(end + 1, NULL, 16); /* whatever else is in the text, it is not written again */
 	for (size_t k = 0; k < KINDS; k++) {
 		n.kind = (enum spool_file_kind)k;
 		spool_name_write(n, again);

@@ -110,10 +110,8 @@ static int append_kept(struct filter *f, int fd, const struct spool_scan *scan)
 			r = spool_place_read(fd, &scan->places[i], f->a, &events[n]);
 			if (r == OC_NOMEM)
 				return r;
-			if (r < 0) {
-				r = 0;
+			if (r < 0)
 				continue;
-			}
 			bytes += events[n].payload.n + sizeof events[n];
 			if (f->keep(f->context, &events[n]))
 				n++;

@@ -311,7 +311,7 @@ static void end_file(struct scanner *s)
 static int step(struct scanner *s, off_t *at)
 {
 	const char *p;
-	struct header h;
+	struct header h = { .length = 0 };
 	size_t n = look(s, *at, &p);
 	if (n == 0) {
 		begin_stretch(s, *at, false);
