@@ -306,6 +306,7 @@ int spooler_start(const struct spooler_options *o, struct spooler **ret)
 		spooler_free(s);
 		return r;
 	}
+	set_gauges(s);
 	spool_get_status(o->spool, &t);
 	if (t.events || t.bytes)
 		log_warn("spool_left", LOG_I("events", t.events), LOG_I("bytes", t.bytes), LOG_Z("note", "of an earlier process; the database gets them"));

@@ -316,8 +316,8 @@ static int begin_draining(struct spool *s)
 	if (s->begun || !first_segment(s, &g))
 		return 0;
 	int fd = open_for_reading(s, g.name);
-	if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM))
-		return OC_NOMEM;
+	if (fd < 0 && errno != ENOENT && errno != ELOOP && errno != EIO) /* descriptors, permissions: that can be mended */
+		return errno == EACCES || errno == EPERM ? OC_DENIED : OC_NOMEM;
 	struct spool_scan scan = { .damage.lost = fd < 0 ? g.events : 0 };
 	int r = fd < 0 ? 0 : spool_scan_file(fd, g.name.salt, false, &scan);
 	if (r < 0) {
@@ -329,6 +329,7 @@ static int begin_draining(struct spool *s)
 	if (scan.count)
 		s->segments[0].oldest_ms = scan.places[0].received_ms;
 	pthread_mutex_unlock(&s->lock);
+	s->draining = g.name;
 	s->drain_fd = fd;
 	s->scan = scan;
 	s->position = s->given = 0;
@@ -375,7 +376,7 @@ int spool_next(struct spool *s, size_t most, size_t most_bytes, struct arena *a,
 	b.waits = s->begun;
 	if (s->begun && !s->told) {
 		b.begins = true;
-		spool_name_write(s->segments[0].name, name);
+		spool_name_write(s->draining, name);
 		b.file = arena_dup(a, slice_cstr(name));
 		b.damage = s->scan.damage;
 		b.file_events = (int64_t)s->scan.count;
@@ -406,7 +407,7 @@ static int remove_file(struct spool *s, struct spool_file_name n)
 /* The first file is done with: also where it cannot be removed, which the next start will try again. */
 static int end_draining(struct spool *s, bool *ret_aside)
 {
-	struct spool_file_name n = s->segments[0].name;
+	struct spool_file_name n = s->draining;
 	bool damaged = s->scan.damage.stretches > 0 || s->scan.damage.lost > 0, aside = damaged || s->keeps_refused;
 	int r = aside ? rename_aside(s, n, damaged ? SPOOL_DAMAGED : SPOOL_REFUSED) : remove_file(s, n);
 	close_file(&s->drain_fd);

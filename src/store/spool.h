@@ -34,7 +34,8 @@ struct spool_options {
 	int64_t pause_ms;     /* after an error; 0 = 1000 */
 };
 
-/* Makes the directory (0700) where there is none, and locks it. OC_CONFIG with what to do in *ret_message; OC_IO, with a message too: the disk fails. */
+/* Makes the directory (0700) where there is none, and locks it. One that belongs to somebody else, or that others may write into, is refused: what
+ * is in it is believed. Root may use anybody's, and what it makes there is the directory's owner's. OC_CONFIG with what to do in *ret_message; OC_IO, with a message too: the disk fails. */
 OC_NODISCARD int spool_open(const struct spool_options *o, struct arena *message_arena, struct spool **ret, struct slice *ret_message);
 void spool_close(struct spool *s); /* takes NULL */
 /* Finds what earlier processes left; `left`, which may be NULL, is called with the key of each event. Once, before anything that follows. */
@@ -72,8 +73,8 @@ struct spool_batch {
 	int64_t file_events;
 };
 
-/* The next events, in order, at most `most`, ending with the one that brings the payloads to most_bytes; the same again until spool_drained. OC_NOMEM
- * only: what cannot be read is damage. */
+/* The next events, in order, at most `most`, ending with the one that brings the payloads to most_bytes; the same again until spool_drained.
+ * OC_NOMEM; OC_DENIED: the file may not be opened, and is waited for. What cannot be read is damage. */
 OC_NODISCARD int spool_next(struct spool *s, size_t most, size_t most_bytes, struct arena *a, struct spool_batch *ret);
 /* The first n of the batch are in the journal. `refused`: one of them could not be put there in any form. With the last of a file the file
  * goes, or is renamed: *.refused, or *.damaged where it is; *ret_aside then says so. OC_IO: it could do neither; the next start will drain it again. */

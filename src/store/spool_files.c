@@ -90,6 +90,26 @@ static int take_lock(int fd)
 	return -EWOULDBLOCK;
 }
 
+/* What root makes for a service is the service's. */
+static void give_to_owner(int directory, int fd)
+{
+	struct stat info;
+	if (geteuid() == 0 && fstat(directory, &info) == 0 && info.st_uid != 0 && fchown(fd, info.st_uid, info.st_gid) != 0)
+		errno = 0;
+}
+
+static int check_owner(int directory, const char *path, struct arena *a, struct slice *ret_message)
+{
+	struct stat info;
+	if (fstat(directory, &info) != 0)
+		return refuse(a, ret_message, path, "cannot be used", errno);
+	if (info.st_uid != geteuid() && geteuid() != 0)
+		return refuse(a, ret_message, path, "belongs to somebody else", EPERM);
+	if (info.st_mode & 022)
+		return store_fail(OC_CONFIG, a, ret_message, "the spool directory %s can be written into by others, who could make up calls: chmod 700 it", path);
+	return 0;
+}
+
 static int lock(int directory, const char *path, struct arena *a, int *ret, struct slice *ret_message)
 {
 	char process[24] = "";
@@ -105,6 +125,7 @@ static int lock(int directory, const char *path, struct arena *a, int *ret, stru
 		return store_fail(OC_CONFIG, a, ret_message, "the spool directory %s is in use by another outcomed%s%.*s: each needs its own (--spool DIR)",
 			path, n > 1 ? ", process " : "", n > 1 ? (int)n - 1 : 0, process);
 	}
+	give_to_owner(directory, fd);
 	/* Only for that message: it may fail. */
 	int n = snprintf(process, sizeof process, "%ld\n", (long)getpid());
 	if (ftruncate(fd, 0) == 0 && pwrite(fd, process, (size_t)n, 0) != n)
@@ -122,7 +143,9 @@ int spool_directory_open(const char *path, struct arena *a, int *ret_fd, int *re
 	if (fd < 0)
 		return refuse(a, ret_message, path, "cannot be used", errno);
 	int error = made ? sync_parent(fd) : 0;
-	int r = error < 0 ? refuse(a, ret_message, path, "cannot be synced", -error) : lock(fd, path, a, ret_lock_fd, ret_message);
+	int r = error < 0 ? refuse(a, ret_message, path, "cannot be synced", -error) : check_owner(fd, path, a, ret_message);
+	if (r == 0)
+		r = lock(fd, path, a, ret_lock_fd, ret_message);
 	if (r < 0)
 		close(fd);
 	else
@@ -213,6 +236,7 @@ int spool_file_make(int directory, uint64_t number, struct spool_file_name *ret)
 	int fd = openat(directory, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return -errno;
+	give_to_owner(directory, fd);
 	*ret = n;
 	return fd;
 }

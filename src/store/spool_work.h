@@ -89,7 +89,8 @@ struct spool {
 	char error[200];
 	struct buf text;
 
-	/* the draining, one thread's: always of segments[0] */
+	/* the draining, one thread's: always of segments[0], which only that thread takes away */
+	struct spool_file_name draining;
 	int drain_fd; /* -1: none begun */
 	struct spool_scan scan;
 	size_t position, given;

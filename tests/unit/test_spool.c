@@ -68,6 +68,28 @@ ssize_t __wrap_pwritev64(int fd, const struct iovec *parts, int count, off_t at)
 ssize_t __wrap_pwritev(int fd, const struct iovec *parts, int count, off_t at);
 ssize_t __wrap_pwritev(int fd, const struct iovec *parts, int count, off_t at) { return __wrap_pwritev64(fd, parts, count, at); }
 
+static long until_failure = -1; /* allocations that succeed before one fails; negative: all succeed */
+static bool has_failed;
+
+void *__real_malloc(size_t n);
+void *__real_calloc(size_t count, size_t each);
+void *__real_realloc(void *p, size_t n);
+void *__wrap_malloc(size_t n);
+void *__wrap_calloc(size_t count, size_t each);
+void *__wrap_realloc(void *p, size_t n);
+
+static bool fails_now(void)
+{
+	if (until_failure < 0 || until_failure-- > 0)
+		return false;
+	has_failed = true;
+	return true;
+}
+
+void *__wrap_malloc(size_t n) { return fails_now() ? NULL : __real_malloc(n); }
+void *__wrap_calloc(size_t count, size_t each) { return fails_now() ? NULL : __real_calloc(count, each); }
+void *__wrap_realloc(void *p, size_t n) { return fails_now() ? NULL : __real_realloc(p, n); }
+
 /* ---- a spool in a directory of its own ---- */
 
 static char base[64], directory[96];
@@ -258,6 +280,12 @@ static void write_file(const char *path, const unsigned char *bytes, size_t n)
 	assert_true(fd >= 0);
 	assert_int_equal(write(fd, bytes, n), (ssize_t)n);
 	close(fd);
+}
+
+static bool is_any(void *context, const struct spool_event *e)
+{
+	++*(int *)context;
+	return e != NULL;
 }
 
 /* ---- what it is for ---- */
@@ -755,6 +783,63 @@ static void a_refused_event_keeps_its_file(void **state)
 	assert_int_equal(t.set_aside, 1);
 }
 
+/* ---- no memory ---- */
+
+/* Opens, appends the events one by one, takes a batch. *ret_kept: how many were acknowledged. */
+static int live_a_little(const struct spool_event *events, int count, struct arena *own, int *ret_kept)
+{
+	struct slice message;
+	struct spool_batch b;
+	struct spool_inspection seen;
+	int64_t removed;
+	int all = 0, r = try_open((struct spool_options){ .pause_ms = 1, .file_bytes = 600 }, &message);
+	for (int i = 0; i < count && r == 0; i++) {
+		r = spool_append(s, &events[i], 1);
+		*ret_kept += r == 0;
+	}
+	if (r == 0)
+		r = spool_inspect(directory, own, &seen, &message);
+	if (r == 0)
+		r = spool_filter(s, is_any, &all, &removed);
+	if (r == 0)
+		r = spool_next(s, 2, 1000, own, &b);
+	return r;
+}
+
+static void whichever_allocation_fails_nothing_is_lost(void **state)
+{
+	(void)state;
+	enum { EVENTS = 5 };
+	struct spool_event events[EVENTS];
+	bool failed = true;
+	for (int i = 0; i < EVENTS; i++)
+		events[i] = numbered(i);
+	for (long n = 0; failed; n++) {
+		_cleanup_arena_ struct arena *own = arena_new(64);
+		int kept = 0, numbers[64];
+		bool there[EVENTS] = { false };
+		struct spool_damage damage;
+		assert_true(n < 1000 && own);
+		has_failed = false;
+		until_failure = n;
+		int r = live_a_little(events, EVENTS, own, &kept);
+		until_failure = -1;
+		failed = has_failed;
+		assert_int_equal(r, failed ? OC_NOMEM : 0);
+		spool_close(s);
+		s = NULL;
+		open_spool();
+		int count = drain_all(numbers, 64, &damage);
+		assert_true(damage.stretches == 0 && damage.lost == 0);
+		for (int i = 0; i < count; i++)
+			there[numbers[i]] = true;
+		for (int i = 0; i < kept; i++)
+			assert_true(there[i]);
+		spool_close(s);
+		s = NULL;
+	}
+}
+
 /* ---- the directory ---- */
 
 static void two_processes_do_not_share_one(void **state)
@@ -806,6 +891,63 @@ static void a_directory_that_cannot_be_is_said(void **state)
 	snprintf(directory, sizeof directory, "%s/no/such", base);
 	assert_int_equal(try_open((struct spool_options){ 0 }, &message), OC_CONFIG);
 	strcpy(directory, kept);
+}
+
+static void a_directory_that_others_write_into_is_refused(void **state)
+{
+	(void)state;
+	struct slice message = SLICE("");
+	assert_int_equal(mkdir(directory, 0700), 0);
+	assert_int_equal(chmod(directory, 0770), 0);
+	assert_int_equal(try_open((struct spool_options){ 0 }, &message), OC_CONFIG);
+	assert_non_null(memmem(message.p, message.n, "chmod 700", 9));
+	assert_int_equal(chmod(directory, 0750), 0); /* a backup may read it */
+	open_spool();
+}
+
+static void what_root_makes_is_the_owners(void **state)
+{
+	(void)state;
+	struct stat info;
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(mkdir(directory, 0700), 0);
+	assert_int_equal(chown(directory, 65534, 65534), 0);
+	open_spool();
+	assert_int_equal(append_numbers(0, 1), 0);
+	assert_int_equal(stat(first_file(), &info), 0);
+	assert_true(info.st_uid == 65534 && info.st_gid == 65534);
+	pid_t child = fork(); /* and who is not the owner may not have it */
+	assert_true(child >= 0);
+	if (child == 0) {
+		struct arena *mine = arena_new(4096);
+		struct slice said = SLICE("");
+		struct spool *other;
+		const struct spool_options o = { .directory = directory };
+		if (!mine || chmod(base, 0755) != 0 || chmod(directory, 0755) != 0 || setuid(65533) != 0)
+			_exit(1);
+		int r = spool_open(&o, mine, &other, &said);
+		bool told = memmem(said.p, said.n, "belongs to somebody else", 24) != NULL;
+		arena_free(mine);
+		_exit(r == OC_CONFIG && told ? 0 : 1);
+	}
+	int status;
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static void many_files_made_while_the_oldest_is_drained(void **state)
+{
+	(void)state;
+	struct spool_batch b;
+	bool aside;
+	open_with((struct spool_options){ .file_bytes = 1 });
+	assert_int_equal(append_numbers(0, 2), 0);
+	assert_int_equal(spool_next(s, 1, 10000, a, &b), 0);
+	for (int i = 2; i < 200; i++)
+		assert_int_equal(append_numbers(i, i + 1), 0);
+	assert_int_equal(spool_drained(s, 1, false, &aside), 0);
+	must_drain(1, 200);
 }
 
 static void other_files_in_it_are_left_alone(void **state)
@@ -922,9 +1064,13 @@ int main(void)
 		CASE(zeros_at_the_end_are_torn_and_no_damage),
 		CASE(a_file_that_went_away_is_said_and_passed_over),
 		CASE(a_refused_event_keeps_its_file),
+		CASE(whichever_allocation_fails_nothing_is_lost),
 		CASE(two_processes_do_not_share_one),
 		CASE(the_directory_and_its_files_are_private),
 		CASE(a_directory_that_cannot_be_is_said),
+		CASE(a_directory_that_others_write_into_is_refused),
+		CASE(what_root_makes_is_the_owners),
+		CASE(many_files_made_while_the_oldest_is_drained),
 		CASE(other_files_in_it_are_left_alone),
 		CASE(looking_tells_what_is_there),
 		CASE(filtering_takes_out_of_every_file_what_is_not_to_stay),
