@@ -78,7 +78,9 @@ static void any_bytes(struct slice content, struct arena *a)
 	int fd = file_of(content);
 	must(spool_scan_file(fd, 0, false, &scan) == 0);
 	must(spool_scan_file(fd, 0, true, &quick) == 0);
-	must(quick.count >= scan.count);
+	/* A header alone is believed about its length: where its payload is damaged it may reach over what the whole scan still finds. */
+	if (scan.damage.stretches == 0 && scan.damage.torn_bytes == 0)
+		must(quick.count == scan.count);
 	look_at(fd, 0, content, &scan, a);
 	if (spool_payload_read(content, &e) == 0)
 		must(e.event_id.n + e.source.n + e.key_id.n + e.payload.n + 39 == content.n);
