@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import signal
 
 import pytest
 
@@ -17,6 +18,8 @@ STORES = ("sqlite", "postgres")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # under nohup: the daemons are to have their own
+        signal.signal(signal.SIGHUP, lambda *_: None)
     config.stash[cmocka.BUILD] = BUILD
     config.stash[SUMMARY] = []
 

@@ -380,19 +380,19 @@ def test_verify_now_says_expired_and_what_to_do(run):
 
 
 BODY = b'{"event":"room_started","id":"EV_1"}'
-FORGERIES = {
-    "secret_mismatch": recorded(BODY, signing.sign(BODY, secret="another")),
-    "unknown_key": recorded(BODY, signing.sign(BODY, key="APIother")),
-    "body_altered": recorded(BODY + b" ", signing.sign(BODY)),
-    "no_signature": recorded(BODY, {"Host": "x"}),
-    "wrong_header": recorded(BODY, {"X-LiveKit-Signature": "00" * 32}),
-    "malformed_token": recorded(BODY, {"authorization": "nonsense"}),
+FORGERIES = {  # made when they are asked for: a token does not live as long as a run of all tests
+    "secret_mismatch": lambda: recorded(BODY, signing.sign(BODY, secret="another")),
+    "unknown_key": lambda: recorded(BODY, signing.sign(BODY, key="APIother")),
+    "body_altered": lambda: recorded(BODY + b" ", signing.sign(BODY)),
+    "no_signature": lambda: recorded(BODY, {"Host": "x"}),
+    "wrong_header": lambda: recorded(BODY, {"X-LiveKit-Signature": "00" * 32}),
+    "malformed_token": lambda: recorded(BODY, {"authorization": "nonsense"}),
 }
 
 
 @pytest.mark.parametrize("check", FORGERIES)
 def test_verify_names_the_check_that_refuses(run, check):
-    done = run("verify", "-", input=FORGERIES[check])
+    done = run("verify", "-", input=FORGERIES[check]())
     assert done.returncode == 1
     assert f"FAIL  {check}" in done.stdout
     assert f"refused: {check}" in done.stdout

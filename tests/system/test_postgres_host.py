@@ -382,7 +382,7 @@ def test_a_tenants_row_locked_by_the_host_delays_and_loses_nothing(serve_on, pos
             time.sleep(1.5)
             host.rollback()
             sending.result(60)
-    assert daemon.outcome(call.sid, "user-1").json()["outcome"] == "completed"
+    eventually(lambda: daemon.outcome(call.sid, "user-1").json().get("outcome") == "completed")  # what was late is in the spool first
     assert one(daemon, 'SELECT "livekitRoomSid" FROM call_logs WHERE id = ?', "h") == (call.sid,)
 
 
@@ -396,7 +396,7 @@ def test_a_lock_of_the_host_that_lasts_holds_up_only_its_own_row(serve_on, postg
         send(daemon, call.answered())
         send(daemon, other.answered())
         assert time.monotonic() - started < 8
-        assert daemon.outcome(other.sid, "user-1").json()["outcome"] == "completed"
+        eventually(lambda: daemon.outcome(other.sid, "user-1").json().get("outcome") == "completed")
         host.rollback()
     eventually(lambda: one(daemon, "SELECT outcome, status FROM call_logs WHERE id = ?", "h") == ("completed", "ended"))
     assert daemon.outcome(call.sid, "user-1").json()["outcome"] == "completed"
