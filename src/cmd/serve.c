@@ -22,6 +22,7 @@
 #include "ingest/janitor.h"
 #include "ingest/watcher.h"
 #include "store/migrate.h"
+#include "wire/jwt.h"
 
 #define DRAIN_MS 10000
 #define STATEMENT_MS 3000 /* LiveKit asks again after 1, 2, 4 and 8 s: a store that hangs must become a 503 before that is used up */
@@ -134,7 +135,10 @@ static int prepare_watcher(struct serving *s)
 static int prepare(struct serving *s)
 {
 	struct slice *tenant_keys;
-	int r = keyring_from_config(s->config, s->arena, &s->keyring, &s->message);
+	int r = crypto_begin();
+	if (r)
+		return r;
+	r = keyring_from_config(s->config, s->arena, &s->keyring, &s->message);
 	if (r)
 		return r;
 	r = service_inherited_socket(&s->inherited_fd, &s->message);

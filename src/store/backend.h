@@ -75,8 +75,8 @@ struct migration {
 extern const struct migration sqlite_migrations[], postgres_migrations[];
 extern const size_t sqlite_migration_count, postgres_migration_count;
 
-/* call_logs.id of a row that we insert: a UUID (RFC 9562, version 8) from the SHA-256 of the room SID. `ret` is 37 bytes. */
-void call_log_id_from_sid(struct slice room_sid, char *ret);
+/* call_logs.id of a row that we insert: a UUID (RFC 9562, version 8) from the SHA-256 of the room SID. `ret` is 37 bytes. OC_NOMEM. */
+OC_NODISCARD int call_log_id_from_sid(struct slice room_sid, char *ret);
 
 /* The object under metadata's key "outcomed": reason, confidence, fault, rule, rules, answeredAt… of a verdict. */
 void call_log_metadata(const struct verdict *v, struct buf *out);

@@ -139,10 +139,12 @@ static int begin(struct pg *c, const PQconninfoOption *options)
 	t->first %= t->hosts;
 	t->host_ms = connect_s > 0 && connect_s < 3600 ? (int)connect_s * 1000 : HOST_MS;
 	/* What stands before the URL is overridden by it, what stands behind overrides it. A peer that vanished without a word is noticed within
-	 * ten seconds also where nothing is asked; of several servers the one that takes writes is wanted. */
+	 * ten seconds also where nothing is asked; of several servers the one that takes writes is wanted. Kerberos's encryption (not its
+	 * authentication) only where somebody asks for it: looking for a ticket reads files at each connecting, and crashes without memory. */
 	const char *const keywords[] = { "fallback_application_name", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout",
-		"target_session_attrs", "dbname", "client_encoding", "host", "hostaddr", "port", NULL };
-	const char *const values[] = { c->application, "4", "2", "3", "8000", t->hosts > 1 ? "read-write" : "any", c->url, "UTF8",
+		"target_session_attrs", "gssencmode", "dbname", "client_encoding", "host", "hostaddr", "port", NULL };
+	const char *const values[] = { c->application, "4", "2", "3", "8000", t->hosts > 1 ? "read-write" : "any",
+		getenv("PGGSSENCMODE") ? NULL : "disable", c->url, "UTF8",
 		turned(host, t->first, &hosts), turned(address, t->first, &addresses), turned(value_of(options, "port"), t->first, &ports), NULL };
 	if (buf_failed(&hosts) || buf_failed(&addresses) || buf_failed(&ports))
 		return OC_NOMEM;

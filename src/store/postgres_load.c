@@ -392,7 +392,9 @@ static int claim_by_sid(const PGresult *res, struct arena *a, struct store_loade
 		struct call_row *c = call_of(l, res, row);
 		if (!c || is_host_row(c) || (c->call_log_is_ours && slice_eq(c->call_log_id, pg_peek(res, row, COL_ID))))
 			continue;
-		call_log_id_from_sid(c->room_sid, made);
+		r = call_log_id_from_sid(c->room_sid, made);
+		if (r < 0)
+			break;
 		if (slice_is_none(c->call_log_id) && slice_eq_cstr(pg_peek(res, row, COL_ID), made)) {
 			r = pg_get_text(res, row, COL_ID, a, &c->call_log_id);
 			c->call_log_is_ours = r == 0;

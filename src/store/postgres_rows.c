@@ -14,12 +14,12 @@ static size_t chosen(const struct log_work *w, size_t n, bool insert)
 
 static struct slice name_slice(const char *z) { return z ? slice_cstr(z) : SLICE_NONE; }
 
-static struct slice row_id(const struct log_work *w, bool insert, char *made)
+static void put_made_id(struct buf *b, const struct log_work *w)
 {
-	if (!insert)
-		return w->call->call_log_id;
-	call_log_id_from_sid(w->call->room_sid, made);
-	return slice_cstr(made);
+	char made[37];
+	bool known = call_log_id_from_sid(w->call->room_sid, made) == 0;
+	b->failed |= !known;
+	pg_put_bytes(b, known ? slice_cstr(made) : SLICE_NONE);
 }
 
 /* The columns of `v` in the statements: one array each, so the rows are walked once a column. */
@@ -46,11 +46,13 @@ static void put_metadata(struct buf *b, const struct verdict *v)
 static void put_log_value(struct buf *b, const struct log_work *w, enum log_column column, bool insert)
 {
 	const struct verdict *v = w->call->new_verdict;
-	char made[37];
 
 	switch (column) {
 	case LOG_ID:
-		pg_put_bytes(b, row_id(w, insert, made));
+		if (insert)
+			put_made_id(b, w);
+		else
+			pg_put_bytes(b, w->call->call_log_id);
 		return;
 	case LOG_SID:
 		pg_put_bytes(b, w->call->room_sid);
@@ -166,17 +168,17 @@ static struct slice facts_text(const struct log_work *w, size_t column)
 }
 
 /* The id of the row that the call is linked with, where it is known before the table has made it. */
-static struct slice linked_id(const struct log_work *w, bool makes_ids, char *made)
+static void put_linked_id(struct buf *b, const struct log_work *w, bool makes_ids)
 {
-	if (w->insert)
-		return makes_ids ? row_id(w, true, made) : SLICE_NONE;
-	return w->claim ? w->call->call_log_id : SLICE_NONE;
+	if (w->insert && makes_ids)
+		put_made_id(b, w);
+	else
+		pg_put_bytes(b, w->claim && !w->insert ? w->call->call_log_id : SLICE_NONE);
 }
 
 size_t pg_put_facts(struct pg_params *p, const struct work *w, bool exists, bool makes_ids, int64_t now_ms)
 {
 	enum { RULES = 5, TEXTS = 8, REVISION = 8, STARTED, ENDED, DUE, LOG_ID_TEXT, LINKED, OURS, ROOM_STARTED, WATCH, COLUMNS };
-	char made[37];
 	size_t count = 0;
 
 	for (size_t i = 0; i < w->count; i++)
@@ -205,8 +207,10 @@ size_t pg_put_facts(struct pg_params *p, const struct work *w, bool exists, bool
 				pg_put_int8(b, numbers[column]);
 			else if (number)
 				pg_put_int8_or_null(b, numbers[column], 0);
+			else if (column == LOG_ID_TEXT)
+				put_linked_id(b, l, makes_ids);
 			else
-				pg_put_bytes(b, column == LOG_ID_TEXT ? linked_id(l, makes_ids, made) : facts_text(l, column));
+				pg_put_bytes(b, facts_text(l, column));
 		}
 	}
 	pg_param_int8(p, now_ms);

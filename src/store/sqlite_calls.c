@@ -100,9 +100,8 @@ static int insert_row(struct sqlite_store *s, struct call_row *call, int64_t now
 	if (!s->call_logs.can_insert || slice_is_empty(call->user_id) || !call->new_verdict)
 		return 0;
 	struct slice metadata = metadata_of(call->new_verdict, scratch);
-	if (buf_failed(scratch))
+	if (buf_failed(scratch) || call_log_id_from_sid(call->room_sid, made) < 0)
 		return OC_NOMEM;
-	call_log_id_from_sid(call->room_sid, made);
 	struct sqlite_binder b = sqlite_bind(&s->c, SQL_ROW_INSERT);
 	bind_text(&b, s->call_logs.id_is_integer ? SLICE_NONE : slice_cstr(made));
 	bind_text(&b, call->user_id);

@@ -248,7 +248,9 @@ static int find_by_sid(struct load *x, struct call_row *row)
 	char made[37];
 
 	if (!row->call_log_is_ours) {
-		call_log_id_from_sid(row->room_sid, made);
+		int made_it = call_log_id_from_sid(row->room_sid, made);
+		if (made_it < 0)
+			return made_it;
 		ours = slice_cstr(made);
 	}
 	bind_text(&b, row->room_sid);

@@ -145,13 +145,13 @@ int store_ops_for_url(struct slice url, struct arena *a, const struct store_ops 
 
 /* ---- shared by the backends ---- */
 
-void call_log_id_from_sid(struct slice room_sid, char *ret)
+int call_log_id_from_sid(struct slice room_sid, char *ret)
 {
 	static const char digits[] = "0123456789abcdef";
 	unsigned char hash[EVP_MAX_MD_SIZE] = { 0 };
 
 	if (EVP_Digest(room_sid.n ? room_sid.p : "", room_sid.n, hash, NULL, EVP_sha256(), NULL) != 1)
-		abort();
+		return OC_NOMEM;
 	hash[6] = (unsigned char)((hash[6] & 0x0f) | 0x80);
 	hash[8] = (unsigned char)((hash[8] & 0x3f) | 0x80);
 	for (size_t i = 0; i < 16; i++) {
@@ -161,6 +161,7 @@ void call_log_id_from_sid(struct slice room_sid, char *ret)
 		*ret++ = digits[hash[i] & 15];
 	}
 	*ret = '\0';
+	return 0;
 }
 
 static void put_seconds(struct jsonw *w, const char *key, int64_t seconds)

@@ -5,6 +5,7 @@
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/rand.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -34,8 +35,11 @@ static void hasher_free(void *p)
 	free(h);
 }
 
+/* OpenSSL does not look whether it could make its global context before it uses it. */
 static void fetch(void)
 {
+	if (!OSSL_LIB_CTX_get0_global_default())
+		return;
 	sha256_md = EVP_MD_fetch(NULL, "SHA256", NULL);
 	hmac_mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
 	have_key = pthread_key_create(&at_thread_end, hasher_free) == 0;
@@ -82,6 +86,12 @@ bool hash_hmac_sha256(struct slice key, struct slice data, unsigned char ret[32]
 	const unsigned char *bytes = (const unsigned char *)(key.n ? key.p : "");
 	return h && EVP_MAC_init(h->hmac, bytes, key.n, NULL) && EVP_MAC_update(h->hmac, (const unsigned char *)data.p, data.n) &&
 	       EVP_MAC_final(h->hmac, ret, &n, 32) && n == 32;
+}
+
+int crypto_begin(void)
+{
+	unsigned char bytes[32];
+	return hash_sha256(SLICE("x"), bytes) && hash_hmac_sha256(SLICE("x"), SLICE("x"), bytes) && RAND_bytes(bytes, sizeof bytes) == 1 ? 0 : OC_NOMEM;
 }
 
 bool equal_constant_time(const void *x, const void *y, size_t n) { return CRYPTO_memcmp(x, y, n) == 0; }

@@ -33,6 +33,9 @@ bool jwt_mac_matches(const struct jwt *t, struct slice secret); /* constant time
 OC_NODISCARD int jwt_sign(struct slice payload_json, struct slice secret, struct arena *a, struct slice *ret_token);
 
 /* Parts that others need too. */
+/* Has OpenSSL make now what it makes when it is first used: where it cannot, it stays unable for the life of the process (its random numbers,
+ * which a connection to PostgreSQL needs too). OC_NOMEM: do not start. */
+OC_NODISCARD int crypto_begin(void);
 bool hash_sha256(struct slice data, unsigned char ret[32]); /* false (and zeros) only when OpenSSL has no memory */
 bool hash_hmac_sha256(struct slice key, struct slice data, unsigned char ret[32]);
 bool equal_constant_time(const void *x, const void *y, size_t n);

@@ -372,7 +372,7 @@ int see(struct fixture *f, const char *tenant, const char *call_id, struct call_
 const char *made_id(struct fixture *f, const char *sid)
 {
 	char id[37];
-	call_log_id_from_sid(slice_cstr(sid), id);
+	assert_int_equal(call_log_id_from_sid(slice_cstr(sid), id), 0);
 	return keep(f, id);
 }
 
