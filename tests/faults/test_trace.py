@@ -68,12 +68,12 @@ def make_witness(request, outcomed_binary, build_folder, tmp_path):
         witness.close()
 
 
-def send_calls(lives: torture.Lives) -> int:
+def send_calls(lives: torture.Lives, patterns=torture.PATTERNS) -> int:
     """Gives the number of events acknowledged: all."""
 
     def one(number: int) -> int:
         connection = torture.Connection(lives.socket)
-        requests = torture.PATTERNS[number % len(torture.PATTERNS)].make(number).requests
+        requests = patterns[number % len(patterns)].make(number).requests
         answers = [connection.ask(request) for _, request in requests]
         connection.close()
         assert {a[0] for a in answers} == {200}
@@ -145,3 +145,30 @@ def test_postgres_answers_after_the_commit(make_witness, new_database, tmp_path)
     assert judge_server(operations) == count
     with pytest.raises(AssertionError, match="before PostgreSQL had confirmed"):
         judge_server(earlier(operations, count // 2, "tell"))
+
+
+def spooled(image: pathlib.Path) -> bytes:
+    return b"".join(path.read_bytes() for path in image.glob("spool/*.spool"))
+
+
+def judge_spool(operations: list[disk.Operation], model: disk.Disk, data: pathlib.Path) -> int:
+    def kept(image: pathlib.Path) -> set[str]:
+        content = spooled(image)
+        return {event_id for event_id in model.acknowledged if event_id.encode() in content}
+
+    return judge_disk(operations, model, data, kept)
+
+
+def test_the_spool_answers_after_the_sync(make_witness, tmp_path):
+    """There is no database at all. The file's name counts too: its directory was synced."""
+    data = tmp_path / "data"
+    data.mkdir()
+    witness = make_witness(data)
+    witness.lives.begin("postgresql://nobody@127.0.0.1:1/nothing", "--spool", str(data / "spool"))
+    witness.lives.wait_ready()
+    count = send_calls(witness.lives, torture.PATTERNS[:3])
+    witness.stop()
+    operations = witness.operations()
+    assert judge_spool(operations, disk.Disk(tmp_path / "nothing"), data) == count
+    with pytest.raises(AssertionError, match="before their sync"):
+        judge_spool(earlier(operations, count // 2, "write"), disk.Disk(tmp_path / "nothing"), data)

@@ -17,6 +17,7 @@ CALLS = ("open,openat,creat,close,accept,accept4,connect,write,pwrite64,writev,p
          "unlinkat,sendto,sendmsg,recvfrom,lseek")
 _LINE = re.compile(r"(\d+) +(.*)")
 _CALL = re.compile(r"(\w+)\((.*)\) += (-?\d+|\?)", re.DOTALL)
+_NAME = re.compile(r'(?:(\d+|AT_FDCWD), )?"((?:\\x[0-9a-f]{2})*)"')
 _STRING = re.compile(r'"((?:\\x[0-9a-f]{2})*)"(\.\.\.)?')
 
 
@@ -90,9 +91,14 @@ class Reader:
     def _add(self, kind: str, path: str, *numbers, data: bytes = b"") -> None:
         self.operations.append(Operation(kind, path, tuple(numbers), data))
 
-    def _path(self, name: bytes) -> str | None:
-        path = os.path.join(self._folder, name.decode(errors="replace"))
-        return path if path.startswith(str(self._folder)) else None
+    def _paths(self, arguments: str) -> list[str | None]:
+        """The names among the arguments, each with the directory before it if there is one; None where it is not ours."""
+        found: list[str | None] = []
+        for directory, quoted in _NAME.findall(arguments):
+            name = bytes.fromhex(quoted.replace("\\x", "")).decode(errors="replace")
+            path = os.path.join(self._files.get(int(directory), "") if directory.isdigit() else "", name)
+            found.append(path if path.startswith(str(self._folder)) else None)
+        return found
 
     def _began(self, name: str, arguments: str) -> None:
         number = re.match(r"\d+", arguments)
@@ -117,7 +123,7 @@ class Reader:
                 self._done(name, int(number[0]), arguments, result)
 
     def _opened(self, arguments: str, fd: int) -> None:
-        path = self._path(strings(arguments)[0])
+        path = self._paths(arguments)[0]
         self._forget(fd)
         if path is None:
             return
@@ -132,7 +138,7 @@ class Reader:
         self._at[fd] = self._size[path] if "O_APPEND" in arguments else 0
 
     def _renamed(self, name: str, arguments: str) -> None:
-        names = [self._path(s) for s in strings(arguments)]
+        names = self._paths(arguments)
         if names[0] is None:
             return
         self._present.discard(names[0])
