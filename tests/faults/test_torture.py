@@ -11,7 +11,7 @@ from support.daemon import Database
 
 pytestmark = [pytest.mark.integration, pytest.mark.idempotency]
 
-KILLS = int(os.environ.get("TORTURE_KILLS", "20"))
+KILLS = int(os.environ.get("TORTURE_KILLS", "12"))
 SEED = int(os.environ.get("TORTURE_SEED", random.randrange(1 << 32)))
 
 
