@@ -447,20 +447,12 @@ void *mmap64(void *address, size_t n, int protection, int flags, int fd, off64_t
 
 /* ---- sockets ---- */
 
-static int accepted(int fd)
-{
-	set_role(fd, FD_ACCEPTED);
-	return fd;
-}
-int accept(int fd, struct sockaddr *address, socklen_t *n)
-{
-	REAL(accept);
-	return accepted(real_accept(fd, address, n));
-}
 int accept4(int fd, struct sockaddr *address, socklen_t *n, int flags)
 {
 	REAL(accept4);
-	return accepted(real_accept4(fd, address, n, flags));
+	int accepted = real_accept4(fd, address, n, flags);
+	set_role(accepted, FD_ACCEPTED);
+	return accepted;
 }
 
 int connect(int fd, const struct sockaddr *address, socklen_t n)
