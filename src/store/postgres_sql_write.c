@@ -13,8 +13,8 @@ struct array {
 	const char *name, *type;
 };
 
-/* The parameters $1.. as rows of v. One unnest of many arrays makes a table of each array first, which costs more than the write itself
- * (8 to 100 µs a row); an element by its index costs next to nothing as long as a batch is a few hundred rows. */
+/* The parameters $1.. as rows of v. One unnest of many arrays makes a table of each array first; an element by its index is looked for from
+ * the array's beginning. Measured alone, 18 columns, µs a row: 38 and 11 at 4 rows, 15 and 6 at 16, 6 and 4 at 256. */
 static void put_rows(struct buf *b, const struct array *arrays, size_t n)
 {
 	buf_putf(b, "(SELECT k.%s", arrays[0].name);
